@@ -1,0 +1,53 @@
+# Everything a developer or an operator does here, one word each. `make` lists it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MEMBERS := shared services/scheduler services/fetcher services/writer services/bib-watcher tests/simulator
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv with everything, the command .venv/bin/hub included
+
+$(STAMP): requirements-dev.lock $(addsuffix /pyproject.toml,$(MEMBERS))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 install"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot make environments (Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "installing the locked packages into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  $(foreach member,$(MEMBERS),-e ./$(member))
+	@touch $@
+
+demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about three minutes)
+	@$(BIN)/hub up --demo
+
+test: $(STAMP) ## every test, against a real RabbitMQ and a real PostgreSQL
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## let ruff write what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## the benchmarks, as ratios measured in one run
+	@$(BIN)/python -m tests.bench
+
+UNLISTED := $(foreach name,shared scheduler fetcher writer bib-watcher runsignup-simulator,--no-emit-package $(name))
+COMPILE  := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet $(UNLISTED)
+lock: ## pin anew (needs uv); the locks carry hashes and no addresses
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What the four services share: words (domain), messages (contracts), and one door to each outside thing."""

@@ -1,0 +1,62 @@
+"""Time is passed in.
+
+Nothing in this house asks the machine, the event loop or the database what time it is: it asks the clock that
+it was given. So replicas on skewed machines agree (a service's clock is set by the database's), and the whole
+system can run under a clock that jumps.
+"""
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the house knows of time."""
+
+    def now(self) -> datetime:
+        """The present instant, aware, UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds of this clock's time."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock, shifted by what another, trusted clock said.
+
+    ``set_by`` is called at start and each minute with the database's time, so that two machines whose clocks
+    disagree still agree on leases and budgets.
+    """
+
+    def __init__(self, offset: timedelta = timedelta(0)) -> None:
+        self.offset = offset
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.time(), UTC) + self.offset
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def set_by(self, trusted: datetime, asked_at: float, answered_at: float) -> None:
+        """Take over a trusted clock's time, read between two readings of this machine's ``time.time()``."""
+        self.offset = trusted - datetime.fromtimestamp((asked_at + answered_at) / 2, UTC)
+
+
+async def wait(clock: Clock, event: asyncio.Event, seconds: float) -> bool:
+    """Wait for ``event``, at most ``seconds`` of the clock's time; say whether it came, and clear it."""
+    sleeper = asyncio.ensure_future(clock.sleep(seconds))
+    waiter = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({sleeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sleeper, waiter):
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+    came = event.is_set()
+    event.clear()
+    return came

@@ -1,0 +1,217 @@
+"""What each message carries. Read tolerantly (unknown fields are ignored), written strictly.
+
+Commands are verb-noun and have one consumer; events are past participles. An optional field may be added to a
+version; anything else is a new one. Raw records travel as the provider sent them and are checked once, in the
+mapping: here they are only carried.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from shared.domain.run import Kind, Mode, Reason, SyncClass
+
+#: Raw records a batch at the most: small enough for a broker, large enough for COPY.
+BATCH_RECORDS = 500
+
+
+class Body(BaseModel):
+    """The part of a message that differs by type."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    TYPE: ClassVar[str]
+
+    def routing_key(self) -> str:
+        """What its queue is chosen by; the type alone unless said otherwise."""
+        return self.TYPE
+
+    def content(self) -> dict[str, Any]:
+        """The body as JSON values, ready for encoding."""
+        return self.model_dump(mode="json")
+
+
+class SyncRequest(Body):
+    """Ask a fetcher for a piece of syncing."""
+
+    TYPE: ClassVar[str] = "sync.request.v1"
+    run_id: UUID
+    kind: Kind
+    provider: str = Field(min_length=1, max_length=40, pattern="^[a-z0-9_-]+$")
+    timing_partner_id: int = Field(ge=1)
+    credential_id: int = Field(ge=1)
+    sync_class: SyncClass = SyncClass.ROUTINE
+    reason: Reason = Reason.INJECTED
+    mode: Mode = Mode.INCREMENTAL
+    removals: bool = True
+    race_id: str | None = Field(default=None, description="the race, unless kind is discover")
+    event_ids: tuple[str, ...] = Field(default=(), description="the wanted events of the race")
+    modified_after: AwareDatetime | None = Field(default=None, description="the cursor; absent in a full pass")
+    bib: str | None = Field(default=None, description="the bib to look up, when kind is bib")
+    deadline_seconds: int = Field(default=1800, ge=1, description="from the first call to completion")
+
+    def routing_key(self) -> str:
+        return f"{self.TYPE}.{self.provider}.{self.sync_class}"
+
+
+class FetchedBody(Body):
+    """What the fetcher tells the writer; queued by the class of its run."""
+
+    run_id: UUID
+    attempt: int = Field(ge=1)
+    provider: str
+    timing_partner_id: int
+    sync_class: SyncClass = SyncClass.ROUTINE
+
+    def routing_key(self) -> str:
+        return f"{self.TYPE}.{self.sync_class}"
+
+
+class BatchBody(FetchedBody):
+    """Some raw records of a page, identified by (run, attempt, sequence) and applied once."""
+
+    sequence: int = Field(ge=1)
+    fetched_at: AwareDatetime = Field(description="when the call was sent; presence follows it")
+    credential_id: int
+    records: list[Any] = Field(max_length=BATCH_RECORDS, description="as the provider sent them")
+
+    def content(self) -> dict[str, Any]:
+        # The records are JSON values already; dumping them field by field would cost more than all the rest.
+        return {**self.model_dump(mode="json", exclude={"records"}), "records": self.records}
+
+
+class RacesFetched(BatchBody):
+    """Raw race records with their events."""
+
+    TYPE: ClassVar[str] = "races.fetched.v1"
+
+
+class ParticipantsFetched(BatchBody):
+    """Raw participant records of one race."""
+
+    TYPE: ClassVar[str] = "participants.fetched.v1"
+    race_id: str
+
+
+class ParticipantsRemoved(BatchBody):
+    """Raw removals of one race, each a pair: the event's id and the record."""
+
+    TYPE: ClassVar[str] = "participants.removed.v1"
+    race_id: str
+
+
+class Failure(BaseModel):
+    """Why a run brought nothing; codes and ids only."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    code: str
+    consequence: str
+    message: str
+
+
+class SyncFetched(FetchedBody):
+    """The end of a run: what makes up the pass, or why there is none."""
+
+    TYPE: ClassVar[str] = "sync.fetched.v1"
+    ranges: tuple[tuple[int, int, int], ...] = Field(description="(attempt, first, last sequence)")
+    records: int = 0
+    pages: int = 0
+    first_call_at: AwareDatetime | None = None
+    first_answer_at: AwareDatetime | None = Field(default=None, description="the provider's Date")
+    first_page_newest: AwareDatetime | None = None
+    newest_modified: AwareDatetime | None = None
+    failure: Failure | None = None
+
+
+class Diff(BaseModel):
+    """What changed in one participant. An added one names the row; its bib is told, since bibs are what is watched."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    registration_id: str
+    event_id: str
+    kind: str = Field(description="added, updated, removed or restored")
+    fields: dict[str, tuple[Any, Any]] = Field(description="field: [before, after]")
+
+
+class ParticipantsChanged(Body):
+    """Diffs of one race, numbered in the change feed."""
+
+    TYPE: ClassVar[str] = "participants.changed.v1"
+    feed_first: int = Field(description="the feed number of the first diff; the others follow without a gap")
+    run_id: UUID
+    reason: Reason
+    provider: str
+    timing_partner_id: int
+    race_id: str
+    diffs: list[Diff]
+
+
+class Counts(BaseModel):
+    """What a run did, in rows and calls."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    calls: int = 0
+    fetched: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    stale: int = 0
+    removed: int = 0
+    restored: int = 0
+    quarantined: int = 0
+
+
+class SyncCompleted(Body):
+    """A run is over, well or badly."""
+
+    TYPE: ClassVar[str] = "sync.completed.v1"
+    run_id: UUID
+    kind: Kind
+    provider: str
+    timing_partner_id: int
+    race_id: str | None = None
+    outcome: str = Field(description="completed, failed, expired or replaced")
+    counts: Counts
+    cursor: datetime | None = None
+    error: str | None = None
+
+
+class BibChange(BaseModel):
+    """One bib given, changed, swapped, cleared or found twice."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    kind: str
+    registration_id: str
+    event_id: str
+    before: str | None
+    after: str | None
+    other_registration_id: str | None = Field(default=None, description="the other side of a swap or duplicate")
+    feed_id: int
+
+
+class BibChanged(Body):
+    """Bib changes of one race, as one sweep found them."""
+
+    TYPE: ClassVar[str] = "bib.changed.v1"
+    run_id: UUID
+    reason: Reason
+    provider: str
+    timing_partner_id: int
+    race_id: str
+    changes: list[BibChange]
+
+
+MESSAGES: dict[str, type[Body]] = {
+    each.TYPE: each
+    for each in (
+        SyncRequest,
+        RacesFetched,
+        ParticipantsFetched,
+        ParticipantsRemoved,
+        SyncFetched,
+        ParticipantsChanged,
+        SyncCompleted,
+        BibChanged,
+    )
+}

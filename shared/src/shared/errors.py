@@ -1,0 +1,37 @@
+"""The three ways to fail, for a handler and for a command.
+
+    SyncError
+    ├── Later   try again after a while (a provider is down, the database restarts)
+    ├── Never   trying again cannot help (an undecodable message, a refused race)
+    └── Stop    nothing can go on until a person acts (a newer schema, a missing secret key)
+
+Messages say what happened, to what (ids), and what to do. Never a person, a secret or a response body.
+"""
+
+
+class SyncError(Exception):
+    """Something in the sync went wrong; the leaf says what follows."""
+
+
+class Later(SyncError):
+    """It may work later; ``retry_after`` (seconds) is set when the other side said when."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Never(SyncError):
+    """It will not work however often it is tried; ``reason`` is a short, bounded word for metrics."""
+
+    def __init__(self, message: str, *, reason: str = "unusable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Stop(SyncError):
+    """The service must not go on; the message is left where it is and the process ends non-zero."""
+
+
+class Misconfigured(Stop):
+    """A setting is missing or unusable; the message names it and says what to put there."""

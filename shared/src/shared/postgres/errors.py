@@ -1,0 +1,57 @@
+"""asyncpg's errors, translated at the door into later, never or stop.
+
+The text names the SQLSTATE and what was being done, never a value: PostgreSQL puts the offending row into DETAIL.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from shared.errors import Later, Never, Stop, SyncError
+
+#: The first rule that fits counts: SQLSTATE or its class, what follows, and a sentence.
+RULES: tuple[tuple[str, type[SyncError], str], ...] = (
+    ("25006", Later, "the database is read-only just now (a fail-over?)"),
+    ("3D000", Stop, "the database does not exist; create it, or correct HUB_DATABASE_URL"),
+    ("28", Stop, "the database refused our user or password; correct HUB_DATABASE_URL"),
+    ("42501", Stop, "the database role may not do this; grant it what `hub migrate` grants"),
+    ("42P01", Stop, "a table is missing; run `hub migrate`"),
+    ("42703", Stop, "a column is missing; run `hub migrate`"),
+    ("22", Never, "the database cannot store one of the values"),
+    ("08", Later, "the connection to the database broke"),
+    ("40", Later, "the database rolled back a conflict"),
+    ("53", Later, "the database is out of connections, memory or disk"),
+    ("55", Later, "the database object is in use"),
+    ("57", Later, "the database is shutting down or cancelled the statement"),
+    ("58", Later, "the database met a system error"),
+)
+
+
+def translate(error: BaseException, doing: str) -> SyncError:
+    """What an error of asyncpg, or of the socket below it, means for us."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = str(getattr(error, "sqlstate", "") or "")
+        for prefix, kind, sentence in RULES:
+            if state.startswith(prefix):
+                message = f"{doing}: {sentence} (SQLSTATE {state})"
+                return Never(message, reason="unstorable") if kind is Never else kind(message)
+        return Later(f"{doing}: the database answered with SQLSTATE {state or 'unknown'}")
+    if isinstance(error, asyncpg.exceptions.DataError):
+        return Never(f"{doing}: a value does not fit its column", reason="unstorable")
+    if isinstance(error, TimeoutError):
+        return Later(f"{doing}: the database did not answer in time")
+    return Later(f"{doing}: the database cannot be reached ({type(error).__name__})")
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Let no error of asyncpg or its socket out as itself."""
+    try:
+        yield
+    except SyncError:
+        raise
+    except asyncpg.exceptions.DataError as error:
+        raise translate(error, doing) from None  # its text quotes the value
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise translate(error, doing) from None  # DETAIL quotes the row

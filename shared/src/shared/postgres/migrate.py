@@ -1,0 +1,99 @@
+"""Plain SQL migrations: numbered, immutable once merged, applied in order, each in one transaction."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+import asyncpg
+
+from shared.errors import Stop
+from shared.postgres.errors import translated
+
+#: Two processes that migrate at once: the second waits, then finds nothing to do.
+LOCK = 0x48554201
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of `migrations/`."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """Of the text; an applied migration must never change."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Every migration, in order."""
+    found = []
+    for each in files("shared.postgres").joinpath("migrations").iterdir():
+        if each.name.endswith(".sql"):
+            number, _, name = each.name.removesuffix(".sql").partition("_")
+            found.append(Migration(int(number), name, each.read_text("utf-8")))
+    return sorted(found, key=lambda migration: migration.version)
+
+
+def pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
+    """What is still to be applied; raises Stop when the database is newer, or an applied file was changed."""
+    newest = known[-1].version if known else 0
+    if applied and max(applied) > newest:
+        raise Stop(
+            f"the database has schema version {max(applied)}, this program knows {newest}; "
+            "install the newer program, or restore the database it belongs to"
+        )
+    for each in known:
+        if each.version in applied and applied[each.version] != each.checksum:
+            raise Stop(
+                f"migration {each.version:04} ({each.name}) was changed after it was applied; "
+                "restore the file, and put the change into a new migration"
+            )
+    return [each for each in known if each.version not in applied]
+
+
+async def migrate(url: str) -> list[Migration]:
+    """Bring a database to the newest schema and return what was applied; safe to repeat and to run twice at once.
+
+    Raises Stop when the database's schema is newer than this program's.
+    """
+    known = migrations()
+    with translated("migrating the database"):
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+            await connection.execute(
+                "CREATE SCHEMA IF NOT EXISTS hub; CREATE TABLE IF NOT EXISTS hub.schema_migrations ("
+                "version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
+                " applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            rows = await connection.fetch("SELECT version, checksum FROM hub.schema_migrations")
+            todo = pending(known, {row["version"]: row["checksum"] for row in rows})
+            for each in todo:
+                async with connection.transaction():
+                    await connection.execute(each.sql)
+                    await connection.execute(
+                        "INSERT INTO hub.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                        each.version,
+                        each.name,
+                        each.checksum,
+                    )
+            return todo
+        finally:
+            await connection.close()
+
+
+async def require_current(url: str) -> None:
+    """Raise Stop unless the database has exactly this program's schema."""
+    with translated("reading the schema's version"):
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            exists = await connection.fetchval("SELECT to_regclass('hub.schema_migrations') IS NOT NULL")
+            rows = await connection.fetch("SELECT version, checksum FROM hub.schema_migrations") if exists else []
+        finally:
+            await connection.close()
+    todo = pending(migrations(), {row["version"]: row["checksum"] for row in rows})
+    if todo:
+        raise Stop(f"the database's schema is {len(todo)} migration(s) behind; run `hub migrate`")

@@ -1,0 +1,88 @@
+"""State and message leave together: rows that the relay publishes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.bus.port import Message
+from shared.postgres.pool import Connection, Database, notify
+
+#: One relay at a time, by advisory lock.
+RELAY_LOCK = 0x48554202
+
+
+async def tell(connection: Connection, message: Message, *, now: datetime, batch_id: int | None = None) -> None:
+    """Put a message into the outbox of this transaction; with ``batch_id`` it waits for its feed numbers."""
+    await connection.execute(
+        "INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, batch_id, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        UUID(message.id),
+        message.type,
+        message.routing_key,
+        UUID(message.correlation_id) if message.correlation_id else None,
+        message.body,
+        batch_id,
+        now,
+    )
+    await notify(connection, "outbox")
+
+
+async def number_changes(connection: Connection) -> int:
+    """Give committed batches of diffs their places in the feed, in order of commit; how many diffs were numbered.
+
+    The caller holds the relay's lock, so nobody else numbers; what is not committed yet is not seen, and comes
+    behind. Never waits for the broker.
+    """
+    count: int | None = await connection.fetchval(
+        """
+        WITH newest AS (SELECT coalesce(max(feed_first + size), 1) AS free FROM change_batches),
+        numbered AS (
+            SELECT batch_id, sum(size) OVER (ORDER BY batch_id) - size AS offset_
+            FROM change_batches WHERE feed_first IS NULL
+        ),
+        updated AS (
+            UPDATE change_batches b SET feed_first = newest.free + numbered.offset_
+            FROM newest, numbered WHERE b.batch_id = numbered.batch_id RETURNING b.size
+        )
+        SELECT sum(size) FROM updated
+        """
+    )
+    return count or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An outbox row ready to be published."""
+
+    outbox_id: int
+    message: Message
+    feed_first: int | None
+
+
+async def waiting(database: Database, limit: int) -> list[Waiting]:
+    """The oldest rows that may be published now: numbered, when they carry diffs."""
+    rows = await database.fetch(
+        """
+        SELECT o.*, b.feed_first FROM outbox o LEFT JOIN change_batches b USING (batch_id)
+        WHERE o.batch_id IS NULL OR b.feed_first IS NOT NULL
+        ORDER BY outbox_id LIMIT $1
+        """,
+        limit,
+    )
+    return [Waiting(row["outbox_id"], _message(row), row["feed_first"]) for row in rows]
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        id=str(row["message_id"]),
+        type=row["type"],
+        routing_key=row["routing_key"],
+        body=row["body"],
+        correlation_id=str(row["correlation_id"]) if row["correlation_id"] else None,
+    )
+
+
+async def published(database: Database, outbox_ids: list[int]) -> None:
+    """Forget rows that the broker has confirmed."""
+    await database.execute("DELETE FROM outbox WHERE outbox_id = ANY($1)", outbox_ids)

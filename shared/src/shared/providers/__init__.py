@@ -1,0 +1,1 @@
+"""Registration platforms, one folder each, behind one port; only `client` modules do I/O."""
