@@ -131,9 +131,9 @@ class Provider:
     read_races: Callable[[Answer], Page]
     read_participants: Callable[[Answer], Page]
     read_removed: Callable[[Answer], Page]
+    check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for
     # how to store them: pure, never raises for bad data
     map_race: Callable[[Any], Race | Unusable]
     map_participant: Callable[..., Participant | Unusable]  # (raw, race_id)
     map_removal: Callable[..., Removal | Unusable]  # (pair, race_id)
     check_key: Callable[[str, str], str | None]  # (principal, secret): what is wrong with their form, in a sentence
-    key_form: Callable[[str, str], str]  # (principal, secret): v1, v2, …

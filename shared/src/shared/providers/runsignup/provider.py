@@ -1,0 +1,29 @@
+"""RunSignUp, as the value that the registry holds."""
+
+from shared.providers.port import Provider
+from shared.providers.runsignup.capabilities import CAPABILITIES
+from shared.providers.runsignup.keys import check_key
+from shared.providers.runsignup.mapping import MAPPING_VERSION, map_participant, map_removal
+from shared.providers.runsignup.races import map_race
+from shared.providers.runsignup.readers import check_page, read_participants, read_races, read_removed
+from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_races, ask_removed
+
+RUNSIGNUP = Provider(
+    name="runsignup",
+    provider_id=2,
+    title="RunSignUp",
+    mapping_version=MAPPING_VERSION,
+    capabilities=CAPABILITIES,
+    ask_races=ask_races,
+    ask_participants=ask_participants,
+    ask_removed=ask_removed,
+    ask_bib=ask_bib,
+    read_races=read_races,
+    read_participants=read_participants,
+    read_removed=read_removed,
+    check_page=check_page,
+    map_race=map_race,
+    map_participant=map_participant,
+    map_removal=map_removal,
+    check_key=check_key,
+)
