@@ -1,0 +1,115 @@
+"""Services and clean surroundings for every tier. Which tier a test belongs to: README.md in this folder."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from tests import services
+
+#: Read before the environment is scrubbed, through `services`; everything else of ours is taken out, so that a
+#: developer's own settings never reach a test.
+KEPT = ("HUB_TEST_",)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in tuple(os.environ):
+        if name.startswith(("HUB_", "DB_")) and not name.startswith(KEPT):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def reaper() -> Iterator[services.Reaper]:
+    reaper = services.Reaper()
+    yield reaper
+    reaper.close()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(reaper: services.Reaper) -> services.Broker:
+    """The RabbitMQ of this run; say `amqp_url` for a place of your own in it."""
+    return services.get_broker(reaper)
+
+
+@pytest.fixture
+def amqp_url(rabbitmq: services.Broker) -> Iterator[str]:
+    """A virtual host for this test alone."""
+    url = rabbitmq.fresh()
+    yield url
+    rabbitmq.drop(url)
+
+
+@pytest.fixture(scope="session")
+def breakable_rabbitmq(request: pytest.FixtureRequest, reaper: services.Reaper) -> services.BreakableBroker:
+    """The RabbitMQ of this run if we started it, another one that we did if not."""
+    if os.environ.get("HUB_TEST_AMQP_URL"):
+        return services.get_breakable_broker(reaper)
+    broker: services.BreakableBroker = request.getfixturevalue("rabbitmq")
+    return broker
+
+
+class Broker:
+    """A virtual host of this test's own, on a broker that the test may kill, start and pause."""
+
+    def __init__(self, server: services.BreakableBroker) -> None:
+        self.url = server.fresh()
+        self.kill = server.kill
+        self.start = server.start
+        self.pause = server.pause
+        self.resume = server.resume
+
+
+@pytest.fixture
+async def broker(breakable_rabbitmq: services.BreakableBroker) -> AsyncIterator[Broker]:
+    broker = Broker(breakable_rabbitmq)
+    yield broker
+    await broker.start()
+    breakable_rabbitmq.drop(broker.url)
+
+
+@pytest.fixture(scope="session")
+def postgres(reaper: services.Reaper) -> services.Database:
+    """The PostgreSQL of this run; say `database_url` for a database of your own in it."""
+    return services.get_database(reaper)
+
+
+@pytest.fixture(scope="session")
+def _template() -> dict[str, str]:
+    """Holds the name of the migrated template once a test has needed it."""
+    return {}
+
+
+@pytest.fixture
+async def empty_database_url(postgres: services.Database) -> AsyncIterator[str]:
+    """A database without any table, for tests of the migrations themselves."""
+    name = f"hub_test_{uuid.uuid4().hex[:12]}"
+    await _execute(postgres.url, f"create database {name}")
+    yield services.database_named(postgres.url, name)
+    await _execute(postgres.url, f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def database_url(postgres: services.Database, _template: dict[str, str]) -> AsyncIterator[str]:
+    """A migrated database for this test alone, cloned from a template in a few milliseconds."""
+    if not _template:
+        from shared.postgres.migrate import migrate
+
+        name = f"hub_template_{uuid.uuid4().hex[:12]}"
+        await _execute(postgres.url, f"create database {name}")
+        await migrate(services.database_named(postgres.url, name))
+        _template["name"] = name
+    name = f"hub_test_{uuid.uuid4().hex[:12]}"
+    await _execute(postgres.url, f"create database {name} template {_template['name']}")
+    yield services.database_named(postgres.url, name)
+    await _execute(postgres.url, f"drop database {name} with (force)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
