@@ -95,7 +95,9 @@ def _link_transfers(rng: random.Random, events: list[Event], everybody: dict[int
     """A transferred registration names its successor: the same person, a later id, another event of the edition."""
     for event in events:
         people = everybody[event.event_id]
-        others = [p for e in events if e is not event for p in everybody[e.event_id][-50:] if p.active]
+        # Nobody is transferred into a bundle: its copies would have to follow.
+        plain = [e for e in events if e is not event and not e.sub_event_ids]
+        others = [p for e in plain for p in everybody[e.event_id][-50:] if p.active]
         for place, person in enumerate(people):
             if person.removed_reason != "transferred":
                 continue

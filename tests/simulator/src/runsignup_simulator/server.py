@@ -116,17 +116,17 @@ async def serve(
 ) -> AsyncIterator[Server]:
     """Serves the world in this event loop for as long as the block lasts. `sleep` times slow answers."""
     simulator = world if isinstance(world, Simulator) else Simulator(world, now, policy)
-    connections: set[asyncio.Task[None]] = set()
+    connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
     server: Server
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connections.add(task)
+        connections[task] = writer
         try:
             await server.connection(reader, writer)
         finally:
-            connections.discard(task)
+            del connections[task]
 
     listening = await asyncio.start_server(connected, "127.0.0.1", port, backlog=256)
     server = Server(simulator, listening.sockets[0].getsockname()[1], packed=packed, sleep=sleep)
@@ -136,10 +136,11 @@ async def serve(
     finally:
         pace.cancel()
         listening.close()
-        ending = [pace, *connections]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        # Aborted rather than cancelled: a connection's task ends by itself when its stream does.
+        ending = list(connections)
+        for writer in connections.values():
+            writer.transport.abort()
+        await asyncio.gather(pace, *ending, return_exceptions=True)
 
 
 def pack(response: Response) -> Response:
