@@ -5,6 +5,7 @@ Keys travel in the address (v1), so no address leaves this module: not in an err
 
 import asyncio
 import logging
+import re
 from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from shared.providers.port import Answer, Call, Credential
 from shared.providers.runsignup.errors import failure
 from shared.providers.runsignup.keys import check_key
 
+HOST = re.compile(rb"[A-Za-z0-9.:_-]+")
 LARGEST_BODY = 64 * 1024 * 1024  # bytes, unpacked; a page of 2,500 people has about 5 MiB
 
 # Every error that httpx can raise, the most specific first, and our word for it; a test keeps this complete.
@@ -129,7 +131,13 @@ def _checked(base_url: str) -> httpx.URL:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+    if (
+        url.scheme not in ("http", "https")
+        or not HOST.fullmatch(url.raw_host)
+        or url.userinfo
+        or url.query
+        or url.fragment
+    ):
         raise Misconfigured(problem)
     return url
 

@@ -3,7 +3,9 @@
 Operators' statements and downstream tools know these keys; they stay (runsignup.com/API/race/:race_id/participants).
 """
 
+import contextlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -69,7 +71,14 @@ def team(get: Get, notes: list[str]) -> str:
 
 def payment(get: Get, notes: list[str]) -> str:
     """What was paid. An absent price is null, never 0: a timer's key may not see it."""
-    prices = ",".join([f'"{name}":{_price(get(name), name, notes)}' for name in PRICES])
+    amounts = list(map(get, PRICES))
+    prices = None
+    with contextlib.suppress(TypeError):  # something other than text is among them
+        usual = "\n".join(amounts)
+        prices = _usual_prices(usual) if len(usual) < 200 else None
+    if prices is None:
+        named = zip(PRICES, amounts, strict=True)
+        prices = ",".join([f'"{name}":{_price(amount, name, notes)}' for name, amount in named])
     order = get("rsu_transaction_id")
     order = order if type(order) is int else orjson.dumps(order).decode()
     transaction = orjson.dumps(text(get("transaction_id"), "transaction_id", notes)).decode()
@@ -84,6 +93,15 @@ def additional(get: Get, notes: list[str]) -> str:
     values["usatf_discount_amount_in_cents"] = orjson.Fragment(discount)
     values["imported"] = read(flag, get("imported"), "imported", "neither T nor F", notes)
     return orjson.dumps(values).decode()
+
+
+@lru_cache(maxsize=8192)
+def _usual_prices(lines: str) -> str | None:
+    """The prices of an event are the same for most of its people; None when one of them cannot be read."""
+    amounts = [money(line) for line in lines.split("\n")]
+    if len(amounts) != len(PRICES) or None in amounts:
+        return None
+    return ",".join([f'"{name}":{amount}' for name, amount in zip(PRICES, amounts, strict=True)])
 
 
 def _price(value: Any, name: str, notes: list[str]) -> str:

@@ -20,14 +20,19 @@ def tamed(record: dict[str, Any], known: frozenset[str], notes: list[str]) -> di
     """
     clean: dict[str, Any] = {}
     for name, value in record.items():
-        if name == "user" and isinstance(value, dict):
-            clean[name] = tamed(value, known, notes)
-            continue
-        found: set[str] = set()
-        clean[name] = tame(value, found)
-        if found and name in known:
-            notes.append(f"{name}: {', '.join(sorted(found))}")
+        if name == "user" and type(value) is dict:
+            clean[name] = {field: _tamed(field, item, known, notes) for field, item in value.items()}
+        else:
+            clean[tame(name, set())] = _tamed(name, value, known, notes)
     return clean
+
+
+def _tamed(name: str, value: Any, known: frozenset[str], notes: list[str]) -> Any:
+    found: set[str] = set()
+    value = tame(value, found)
+    if found and name in known:
+        notes.append(f"{name}: {', '.join(sorted(found))}")
+    return value
 
 
 def read(reader: Callable[[Any], T | None], value: Any, name: str, fault: str, notes: list[str]) -> T | None:
@@ -106,7 +111,7 @@ def birthday(value: Any, notes: list[str]) -> date | None:
     return result
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=32_768)
 def _day(value: str) -> date | None:
     if value[4] != "-" or value[7] != "-":
         return None

@@ -4,6 +4,7 @@ An error body taken for an empty list would read as "nobody is registered", so w
 raises; nothing that this module returns is a guess.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -20,6 +21,8 @@ from shared.providers.runsignup.spelling import FIRST_YEAR, LAST_YEAR, number
 
 LONGEST_WAIT = 3600.0  # seconds: the hour over which calls are counted
 TOLERANT_LIMIT = 16 * 1024 * 1024  # bytes that are worth a second, slower reading
+
+UNREADABLE: Any = object()
 
 # The vendor's client libraries: a root <error> with error_code, when JSON was not understood to be wanted.
 XML_ERROR = re.compile(rb"\s*(?:<\?xml[^>]*\?>)?\s*<error>.{0,500}?<error_code>\s*([0-9]{1,6})\s*<", re.DOTALL)
@@ -48,10 +51,11 @@ def open_answer(answer: Answer) -> tuple[Any, datetime | None]:
         if match is not None and (code := _known(int(match[1]))) is not None:
             raise named(code)
         raise unnamed("markup")
-    try:
+    document = UNREADABLE
+    with contextlib.suppress(ValueError):  # whose text is the body: the failure must not carry it along
         document = decode(answer.body)
-    except ValueError:
-        raise unnamed("not_json") from None
+    if document is UNREADABLE:
+        raise unnamed("not_json")
     error = _error_in(document)
     if error is not None:
         code = _code_of(error)

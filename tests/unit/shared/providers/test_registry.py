@@ -1,0 +1,26 @@
+"""Platforms are found by their name, and by the number that operators know."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from shared.errors import Never
+from shared.providers.port import Provider
+from shared.providers.registry import PROVIDERS, by_id, by_name
+
+
+def test_runsignup_is_number_two() -> None:
+    assert by_id(2) is by_name("runsignup") is PROVIDERS["runsignup"]
+
+
+def test_names_and_numbers_are_unique() -> None:
+    assert all(name == provider.name for name, provider in PROVIDERS.items())
+    assert len({provider.provider_id for provider in PROVIDERS.values()}) == len(PROVIDERS)
+
+
+@pytest.mark.parametrize("find", [partial(by_name, "marker"), partial(by_id, 99)])
+def test_an_unknown_platform_is_refused_with_the_known_ones(find: Callable[[], Provider]) -> None:
+    with pytest.raises(Never, match=r"known are: .*runsignup \(2\)") as caught:
+        find()
+    assert caught.value.reason == "unknown_provider"
+    assert "marker" not in str(caught.value)
