@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import InvalidFrameError
 
 from shared.amqp.errors import translated
 from shared.clock import Clock
@@ -110,9 +111,17 @@ class Link:
     async def _connect(self) -> AbstractConnection:
         with translated("connecting to the broker"):
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await aio_pika.connect(
-                    self._url, heartbeat=HEARTBEAT, client_properties={"connection_name": self._name}
-                )
+                try:
+                    connection = await aio_pika.connect(
+                        self._url, heartbeat=HEARTBEAT, client_properties={"connection_name": self._name}
+                    )
+                except InvalidFrameError as error:
+                    # The library's only sign of a virtual host that is missing, forbidden or still starting.
+                    if "Connection.OpenOk" in str(error):
+                        raise Misconfigured(
+                            "connecting to the broker: it refuses this virtual host; check the broker's address"
+                        ) from error
+                    raise
         try:
             if self._prepare:
                 await self._prepare(connection)
