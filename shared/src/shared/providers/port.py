@@ -126,7 +126,7 @@ class Provider:
     ask_races: Callable[..., Call]  # (*, page: int, start_date: date)
     ask_participants: Callable[..., Call]  # (race_id, event_ids, *, after_id, modified_after, page_size, include)
     ask_removed: Callable[..., Call]  # (race_id, event_ids, *, after_id, modified_after)
-    ask_bib: Callable[..., Call]  # (race_id, event_ids, number)
+    ask_bib: Callable[..., Call]  # (race_id, event_ids, number, *, include)
     # how to read the answers: each raises ProviderFailure
     read_races: Callable[[Answer], Page]
     read_participants: Callable[[Answer], Page]

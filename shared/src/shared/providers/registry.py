@@ -1,8 +1,9 @@
 """The platforms that this house can talk to: adding one adds its folder, and a line here."""
 
 from shared.errors import Never
-from shared.providers.port import Provider
+from shared.providers.port import Client, Provider
 from shared.providers.runsignup.provider import RUNSIGNUP
+from shared.settings import Settings
 
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (RUNSIGNUP,)}
 
@@ -21,6 +22,15 @@ def by_id(provider_id: int) -> Provider:
         if provider.provider_id == provider_id:
             return provider
     raise _unknown("number")
+
+
+def open_client(name: str, settings: Settings, *, timeout_seconds: float) -> Client:
+    """The client of a platform, set up from the settings; only the fetcher opens one."""
+    if name == RUNSIGNUP.name:
+        from shared.providers.runsignup.client import RunSignUpClient
+
+        return RunSignUpClient(settings.runsignup_base_url, caller=settings.caller(), timeout_seconds=timeout_seconds)
+    raise _unknown("name")
 
 
 def _unknown(what: str) -> Never:

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 from shared.errors import Never
 from shared.providers.port import Provider
-from shared.providers.registry import PROVIDERS, by_id, by_name
+from shared.providers.registry import PROVIDERS, by_id, by_name, open_client
+from shared.settings import Settings
 
 
 def test_runsignup_is_number_two() -> None:
@@ -24,3 +25,12 @@ def test_an_unknown_platform_is_refused_with_the_known_ones(find: Callable[[], P
         find()
     assert caught.value.reason == "unknown_provider"
     assert "marker" not in str(caught.value)
+
+
+async def test_a_client_is_opened_with_what_the_settings_say() -> None:
+    settings = Settings(runsignup_base_url="http://127.0.0.1:1/rest")
+    client = open_client("runsignup", settings, timeout_seconds=5)
+    assert "127.0.0.1" in repr(client)
+    await client.close()
+    with pytest.raises(Never):
+        open_client("marker", settings, timeout_seconds=5)

@@ -62,14 +62,8 @@ def ask_participants(
 
     ``modified_after`` is inclusive, despite the vendor's name for it, and in Unix seconds.
     """
-    if unknown := set(include) - INCLUDE.keys():
-        raise Never(
-            f"{len(unknown)} unknown word(s) for what to include; known are: {', '.join(INCLUDE)}",
-            reason="unknown_include",
-        )
-    extras = tuple((flag, "T") for word, flag in INCLUDE.items() if word in include)
     filters = _filters(after_id, modified_after)
-    return Call(f"/race/{_race(race_id)}/participants", (*_people(event_ids, page_size), *filters, *extras))
+    return Call(f"/race/{_race(race_id)}/participants", (*_people(event_ids, page_size), *filters, *_extras(include)))
 
 
 def ask_removed(
@@ -90,14 +84,14 @@ def ask_removed(
     )
 
 
-def ask_bib(race_id: str, event_ids: Iterable[str], number: str) -> Call:
+def ask_bib(race_id: str, event_ids: Iterable[str], number: str, *, include: Collection[str] = ()) -> Call:
     """Who wears this bib; the vendor searches whole numbers only (runsignup.com/API/race/:race_id/participants)."""
     digits = number.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise Never("RunSignUp finds bibs by whole number only; this one is not", reason="bib_not_a_number")
     return Call(
         f"/race/{_race(race_id)}/participants",
-        (*_people(event_ids, CAPABILITIES.page_size), ("search_bib", digits)),
+        (*_people(event_ids, CAPABILITIES.page_size), ("search_bib", digits), *_extras(include)),
     )
 
 
@@ -121,6 +115,15 @@ def _people(event_ids: Iterable[str], page_size: int) -> tuple[tuple[str, str], 
         ASCENDING,
         NON_BINARY,
     )
+
+
+def _extras(include: Collection[str]) -> tuple[tuple[str, str], ...]:
+    if unknown := set(include) - INCLUDE.keys():
+        raise Never(
+            f"{len(unknown)} unknown word(s) for what to include; known are: {', '.join(INCLUDE)}",
+            reason="unknown_include",
+        )
+    return tuple((flag, "T") for word, flag in INCLUDE.items() if word in include)
 
 
 def _filters(after_id: int | None, modified_after: int | None) -> tuple[tuple[str, str], ...]:

@@ -87,6 +87,11 @@ def test_a_bib_is_searched_by_its_number() -> None:
     assert ("search_bib", "101") in ask_bib("81001", ["900101"], " 101 ").parameters
 
 
+def test_a_bib_is_searched_with_the_extras_of_every_other_question() -> None:
+    """Else the runner found would seem to have lost them."""
+    assert ("include_questions", "T") in ask_bib("81001", ["900101"], "101", include=["questions"]).parameters
+
+
 @pytest.mark.parametrize("bib", ["A17", "", "1.5", "-3", "١٢", "9" * 40])
 def test_a_bib_that_is_no_number_cannot_be_searched(bib: str) -> None:
     with pytest.raises(Never, match="whole number only"):
