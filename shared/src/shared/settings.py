@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,12 +10,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.errors import Misconfigured
 
 
+SOURCES = SettingsConfigDict(
+    env_prefix="HUB_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+)
+
+
 class Settings(BaseSettings):
     """What every process of the hub needs; a service's own settings stand beside the service."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="HUB_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SOURCES
 
     database_url: SecretStr | None = None  # absent: DB_HOST and its sisters, else the embedded PostgreSQL
     amqp_url: SecretStr | None = None  # absent: the in-process bus
@@ -31,29 +34,6 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     database_connections: int = Field(default=8, ge=2, le=100)  # of each process
     grace_seconds: float = Field(default=20.0, ge=0)  # how long a stopping service may finish what it has begun
-
-    # The schedule (`scheduler`): how often a race is asked for, by the time to its nearest start.
-    interval_far_seconds: int = Field(default=3600, ge=1)  # more than 24 h before a start
-    interval_near_seconds: int = Field(default=900, ge=1)  # within 24 h
-    interval_raceday_seconds: int = Field(default=60, ge=1)  # within 4 h, until an hour past the start
-    near_hours: float = Field(default=24, gt=0)
-    raceday_hours: float = Field(default=4, gt=0)
-    after_start_hours: float = Field(default=1, ge=0)
-    discovery_seconds: int = Field(default=3600, ge=1)  # between two looks at a credential's list of races
-    full_pass_hours: float = Field(default=24, gt=0)
-    removals_every: int = Field(default=5, ge=1)  # rounds
-    tick_seconds: float = Field(default=1.0, gt=0)  # between two looks at what is due
-
-    # The limits (`fetcher`).
-    calls_in_flight: int = Field(default=2, ge=1)  # per caller registration, over all replicas
-    call_seconds: float = Field(default=60.0, gt=0)  # total time-out of one call
-    reserve_share: float = Field(default=0.10, ge=0, lt=1)  # of a budget, for race-day work and operators only
-    fetch_concurrency: int = Field(default=8, ge=1)  # requests a fetcher handles at once
-    page_size: int = Field(default=2500, ge=50)
-
-    # The writer.
-    write_concurrency: int = Field(default=2, ge=1)  # one batch is mapped while another is in the database
-    archive_days: float = Field(default=14, ge=0)  # raw batches are kept this long
 
     def database(self) -> str | None:
         """The database's address, from ``HUB_DATABASE_URL`` or from ``DB_HOST`` and its sisters; None: embedded."""
@@ -77,10 +57,13 @@ class Settings(BaseSettings):
         return self.runsignup_caller, self.runsignup_caller_secret.get_secret_value()
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the settings; raises Misconfigured, naming each wrong one without its value."""
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], **overrides: Any) -> S:
+    """Read some settings; raises Misconfigured, naming each wrong one without its value."""
     try:
-        return Settings(**overrides)
+        return kind(**overrides)
     except ValidationError as error:
         wrong = "; ".join(
             f"HUB_{'_'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"

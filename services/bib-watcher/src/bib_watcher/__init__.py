@@ -1,0 +1,1 @@
+"""Bib-watcher: turns participant diffs into bib events, with history, and asks again where bibs moved."""

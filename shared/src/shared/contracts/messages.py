@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from shared.domain.run import Kind, Mode, Reason, SyncClass
 
@@ -124,14 +125,13 @@ class SyncFetched(FetchedBody):
     failure: Failure | None = None
 
 
-class Diff(BaseModel):
-    """What changed in one participant. An added one names the row; its bib is told, since bibs are what is watched."""
+class Diff(TypedDict):
+    """What changed in one participant. An added one names the row and its bib, since bibs are what is watched."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
     registration_id: str
     event_id: str
-    kind: str = Field(description="added, updated, removed or restored")
-    fields: dict[str, tuple[Any, Any]] = Field(description="field: [before, after]")
+    kind: str  # added, updated, removed or restored
+    fields: dict[str, tuple[Any, Any]]  # field: [before, after]
 
 
 class ParticipantsChanged(Body):
@@ -177,16 +177,15 @@ class SyncCompleted(Body):
     error: str | None = None
 
 
-class BibChange(BaseModel):
+class BibChange(TypedDict):
     """One bib given, changed, swapped, cleared or found twice."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
     kind: str
     registration_id: str
     event_id: str
     before: str | None
     after: str | None
-    other_registration_id: str | None = Field(default=None, description="the other side of a swap or duplicate")
+    other_registration_id: str | None  # the other side of a swap or duplicate
     feed_id: int
 
 

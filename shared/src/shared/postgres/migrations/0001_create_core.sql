@@ -432,3 +432,20 @@ CREATE TABLE hub.service_beats (
     beat_at timestamptz NOT NULL,
     PRIMARY KEY (service, instance)
 );
+
+-- A full pass that would have removed too many: nothing was removed, an operator decides.
+CREATE TABLE hub.held_removals (
+    item_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    provider_id integer NOT NULL,
+    timing_partner_id integer NOT NULL,
+    race_id text NOT NULL,
+    run_id uuid NOT NULL,
+    registration_ids text[] NOT NULL,
+    active integer NOT NULL,                 -- people of the race before
+    first_call_at timestamptz NOT NULL,      -- of the pass that did not contain them
+    held_at timestamptz NOT NULL,
+    resolved_at timestamptz,
+    resolution text
+);
+CREATE UNIQUE INDEX held_removals_open ON hub.held_removals (provider_id, timing_partner_id, race_id)
+    WHERE resolved_at IS NULL;

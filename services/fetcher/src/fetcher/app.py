@@ -1,0 +1,34 @@
+"""The fetcher, put together."""
+
+import asyncio
+from functools import partial
+
+from shared.bus.topology import fetch_queues
+from shared.providers.registry import PROVIDERS, open_client
+from shared.runtime import House
+from shared.runtime.consuming import consume_until_stopping
+from shared.settings import load
+
+from fetcher.calling import Caller
+from fetcher.gate import Gate
+from fetcher.handlers import on_sync_request
+from fetcher.ledger import Ledger
+from fetcher.settings import FetcherSettings
+
+
+async def run(house: House, settings: FetcherSettings | None = None) -> None:
+    """Handle sync requests, nearest class first, until the house is stopping."""
+    settings = settings or load(FetcherSettings)
+    ledger = Ledger(house.database, settings)
+    gate = Gate(ledger, house.clock, house.bells)
+    clients = {name: open_client(name, house.settings, timeout_seconds=settings.call_seconds) for name in PROVIDERS}
+    callers = {name: Caller(house, PROVIDERS[name], client, ledger, gate, settings) for name, client in clients.items()}
+    handler = partial(on_sync_request, house=house, settings=settings, callers=callers)
+    consumers = [
+        await house.bus.consume(fetch_queues(name), handler, concurrency=settings.fetch_concurrency)
+        for name in PROVIDERS
+    ]
+    try:
+        await consume_until_stopping(house, consumers, gate.run())
+    finally:
+        await asyncio.gather(*(each.close() for each in clients.values()))

@@ -1,0 +1,83 @@
+"""Whether a call may go out now. A plain decision over what the ledger and the slots say.
+
+The promise is exact: in no rolling hour more calls than the limit. A token bucket could not keep it (burst B and rate R
+allow B + R in one hour); a ledger can: a call counts from its reservation until an hour after its end, so whatever
+the moment of its arrival at the provider, it is counted throughout the hour around it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.domain.run import Reason, SyncClass
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for one call in flight."""
+
+    number: int
+    fingerprint: str | None
+    leased_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known, under the locks of the key and of the caller."""
+
+    now: datetime
+    limit: int  # calls in a rolling hour
+    counting: int  # calls that count now
+    frees_at: datetime | None  # when enough of them stop counting for one more call of this class
+    blocked_until: datetime | None
+    block_reason: str | None
+    slots: tuple[Slot, ...]
+    other_waits: bool  # another key, without a slot, waits for one
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Call now, in this slot."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No slot just now; it is a matter of seconds."""
+
+    fair: bool  # there is one, but it is another key's turn
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """No call before ``until``: the run goes back to the database. That is neither a failure nor an attempt."""
+
+    until: datetime
+    reason: str
+
+
+def is_privileged(sync_class: SyncClass, reason: Reason) -> bool:
+    """Who may touch the reserve: race-day work and an operator."""
+    return sync_class is SyncClass.RACEDAY or reason is Reason.OPERATOR
+
+
+def allowance(limit: int, reserve_share: float, *, privileged: bool) -> int:
+    """How many of an hour's calls this class of work may bring the count to."""
+    return limit if privileged else limit - int(limit * reserve_share)
+
+
+def decide(situation: Situation, allowed: int, fingerprint: str) -> Go | Hold | Postpone:
+    """The decision, most lasting obstacle first."""
+    if situation.blocked_until is not None and situation.blocked_until > situation.now:
+        return Postpone(situation.blocked_until, situation.block_reason or "blocked")
+    if situation.counting >= allowed:
+        return Postpone(situation.frees_at or situation.now + HOUR, "budget")
+    free = [slot for slot in situation.slots if slot.leased_until <= situation.now]
+    if not free:
+        return Hold(fair=False)
+    holds_one = any(slot.fingerprint == fingerprint and slot.leased_until > situation.now for slot in situation.slots)
+    if holds_one and situation.other_waits:
+        return Hold(fair=True)
+    return Go(free[0].number)

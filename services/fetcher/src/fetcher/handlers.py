@@ -1,0 +1,362 @@
+"""A sync request, from the claim to the end of the run: page by page, each confirmed before it is counted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from shared.bus.port import Delivery, Message
+from shared.contracts import (
+    Body,
+    Failure,
+    ParticipantsFetched,
+    ParticipantsRemoved,
+    RacesFetched,
+    SyncFetched,
+    SyncRequest,
+    decode,
+    encode,
+)
+from shared.contracts.messages import BATCH_RECORDS
+from shared.domain.participant import Unusable
+from shared.domain.run import Kind, Mode
+from shared.errors import Later, Never
+from shared.postgres.credentials import StoredCredential, load_credential, set_state
+from shared.providers.port import Answer, Call, Consequence, Credential, Page, Provider, ProviderFailure
+from shared.runtime import House
+from shared.telemetry import metrics
+
+from fetcher import store
+from fetcher.batches import RACES_A_BATCH, cut
+from fetcher.budget import is_privileged
+from fetcher.calling import Answered, Caller, Postponed
+from fetcher.ledger import Wish
+from fetcher.paging import Progress, Received, Stage, after_page
+from fetcher.settings import FetcherSettings
+
+log = structlog.get_logger()
+
+SOURCE = "fetcher"
+
+#: How far back a list of races is asked for, so that a race does not vanish the day after (the vendor's own app does so).
+RACES_SINCE = timedelta(days=7)
+#: A key that may read none of so many of its races opens nothing.
+RACES_TRIED = 3
+
+
+class LeaseLost(Exception):
+    """The run is not ours any more: replaced, expired, or taken over."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One claimed run on its way."""
+
+    house: House
+    settings: FetcherSettings
+    caller: Caller
+    request: SyncRequest
+    stored: StoredCredential
+    credential: Credential
+    claimed: store.Claim
+    progress: Progress
+    delivery_id: str
+
+    @property
+    def provider(self) -> Provider:
+        return self.caller.provider
+
+    @property
+    def wish(self) -> Wish:
+        caller = self.house.settings.caller()
+        return Wish(
+            provider_id=self.provider.provider_id,
+            fingerprint=self.stored.fingerprint,
+            caller=f"{self.provider.name}:{caller[0].partition('.')[0] if caller else 'unregistered'}",
+            sync_class=self.request.sync_class,
+            privileged=is_privileged(self.request.sync_class, self.request.reason),
+            run_id=self.request.run_id,
+        )
+
+
+async def on_sync_request(
+    delivery: Delivery, *, house: House, settings: FetcherSettings, callers: dict[str, Caller]
+) -> None:
+    """Fetch what a request asks for and tell the writer; safe to repeat at any point."""
+    _, body = decode(delivery.message.body)
+    if not isinstance(body, SyncRequest):
+        raise Never(f"a {body.TYPE} does not belong into a queue of requests", reason="misplaced")
+    caller = callers.get(body.provider)
+    if caller is None:
+        raise Never(f"no provider is called {body.provider}", reason="unknown_provider")
+    now, lease = house.clock.now(), timedelta(seconds=settings.lease_seconds)
+    async with house.database.connection("loading a key") as connection:
+        stored = await load_credential(connection, body.credential_id)
+    if stored is None:
+        raise Never(f"credential {body.credential_id} does not exist", reason="unknown_credential")
+    claimed = await store.claim(
+        house.database, body, provider_id=caller.provider.provider_id, now=now, lease=lease, new_run=house.new_id()
+    )
+    if claimed is None:
+        return
+    if isinstance(claimed, store.Busy):
+        raise Later("another fetcher holds the run", retry_after=max(1.0, (claimed.until - now).total_seconds()))
+    if stored.state in {"refused", "disabled"}:
+        await _fail(
+            house, body, claimed, delivery.message.id, f"key_{stored.state}", "credential", "its key is not in use"
+        )
+        return
+    run = Run(
+        house, settings, caller, body, stored, stored.open(house.sealer), claimed, claimed.progress, delivery.message.id
+    )
+    await _outcome(run, _fetch(run))
+
+
+async def _outcome(run: Run, fetching: Any) -> None:
+    """Let a run go its way, and turn each way it can end into what follows."""
+    house, request = run.house, run.request
+    try:
+        await fetching
+    except LeaseLost:
+        log.info("A run went on elsewhere.", action="lease_lost", run_id=str(request.run_id))
+    except Postponed as postponed:
+        await store.postpone(house.database, run.claimed, postponed.until, postponed.reason, house.clock.now())
+        metrics.postponed.labels(run.provider.name, postponed.reason).inc()
+        log.info(
+            "A run waits in the database.",
+            action="run_postponed",
+            run_id=str(request.run_id),
+            reason=postponed.reason,
+            until=postponed.until.isoformat(),
+        )
+    except ProviderFailure as failure:
+        await _failed_call(run, failure)
+    except (Later, Never) as error:
+        code = error.reason if isinstance(error, Never) else "later"
+        await store.release(house.database, run.claimed, house.clock.now(), code=code, message=str(error))
+        raise
+
+
+async def _failed_call(run: Run, failure: ProviderFailure) -> None:
+    house, request = run.house, run.request
+    log.warning(
+        "A call failed.",
+        action="call_failed",
+        run_id=str(request.run_id),
+        partner=request.timing_partner_id,
+        race=request.race_id,
+        code=failure.code,
+        consequence=failure.consequence.value,
+    )
+    if failure.consequence in {Consequence.LATER, Consequence.THROTTLED}:
+        await store.release(house.database, run.claimed, house.clock.now(), code=failure.code, message=str(failure))
+        raise Later(str(failure), retry_after=failure.retry_after) from None
+    if failure.consequence is Consequence.CREDENTIAL:
+        async with house.database.transaction("refusing a key") as connection:
+            await set_state(connection, request.credential_id, "refused", failure.code, house.clock.now())
+    await _fail(house, request, run.claimed, run.delivery_id, failure.code, failure.consequence.value, str(failure))
+
+
+async def _fail(
+    house: House, request: SyncRequest, claimed: store.Claim, cause: str, code: str, consequence: str, message: str
+) -> None:
+    failure = Failure(code=code, consequence=consequence, message=message)
+    await house.bus.publish([_end(house, request, claimed.attempt, claimed.progress, cause, failure)])
+
+
+async def _fetch(run: Run) -> None:
+    """Page by page until the pass is over, then say so."""
+    house, request = run.house, run.request
+    lease = timedelta(seconds=run.settings.lease_seconds)
+    if request.kind is Kind.VERIFY:
+        await _verify(run, None)
+    while run.progress.stage is not Stage.DONE:
+        if house.stopping.is_set() and run.progress.pages > run.claimed.progress.pages:
+            raise Later("the fetcher is stopping; another goes on at the next page", retry_after=1.0)
+        answered = await _next_page(run)
+        page = answered.page
+        if request.kind is Kind.DISCOVER and run.progress.page == 1 and run.stored.state == "new":
+            await _verify(run, page)
+        messages = _messages(run, page, answered.called_at)
+        await house.bus.publish(messages)
+        metrics.records_fetched.labels(run.provider.name, run.progress.stage).inc(page.count)
+        got = Received(
+            page.count, page.last_id, page.newest_modified, page.answered_at, answered.called_at, len(messages)
+        )
+        run.progress = after_page(
+            run.progress,
+            got,
+            attempt=run.claimed.attempt,
+            mode=request.mode,
+            removals=request.removals and request.modified_after is not None,
+            smallest_page=run.provider.capabilities.smallest_default_page,
+        )
+        if not await store.save(house.database, run.claimed, run.progress, house.clock.now(), lease):
+            raise LeaseLost
+    await house.bus.publish([_end(house, request, run.claimed.attempt, run.progress, run.delivery_id, None)])
+
+
+async def _next_page(run: Run) -> Answered:
+    request, progress, provider = run.request, run.progress, run.provider
+    after = request.modified_after
+    race_id = request.race_id or ""
+    match progress.stage:
+        case Stage.RACES:
+            since = (run.house.clock.now() - RACES_SINCE).date()
+            call, read = provider.ask_races(page=progress.page, start_date=since), provider.read_races
+        case Stage.PARTICIPANTS:
+            call = provider.ask_participants(
+                race_id,
+                request.event_ids,
+                after_id=progress.last_id,
+                modified_after=after if request.mode is Mode.INCREMENTAL else None,
+                page_size=run.settings.page_size,
+                include=_include(run.house),
+            )
+            read = provider.read_participants
+        case Stage.REMOVED:
+            call = provider.ask_removed(race_id, request.event_ids, after_id=progress.last_id, modified_after=after)
+            read = provider.read_removed
+        case Stage.BIB:
+            call = provider.ask_bib(race_id, request.event_ids, request.bib or "", include=_include(run.house))
+            read = provider.read_participants
+        case _:
+            raise AssertionError("a finished run asks for nothing")
+    answered = await _ask(run, call, read, progress.stage)
+    _check(progress, answered.page)
+    return answered
+
+
+async def _ask(run: Run, call: Call, read: Callable[[Answer], Page], endpoint: str) -> Answered:
+    if not run.claimed.began and run.progress.pages == 0:
+        await store.began(run.house.database, run.claimed, run.request.deadline_seconds, run.house.clock.now())
+    return await run.caller.ask(call, run.credential, run.wish, read, endpoint)
+
+
+def _include(house: House) -> tuple[str, ...]:
+    return tuple(word.strip() for word in house.settings.runsignup_include.split(",") if word.strip())
+
+
+def _check(progress: Progress, page: Page) -> None:
+    """Paging by key must move on: a page that does not is no page (an ignored filter would bring everybody again)."""
+    if progress.stage not in {Stage.PARTICIPANTS, Stage.REMOVED} or page.count == 0:
+        return
+    if page.last_id is None or (progress.last_id is not None and page.last_id <= progress.last_id):
+        raise ProviderFailure(
+            "a page of the list did not go on after the last one", consequence=Consequence.LATER, code="paging_stuck"
+        )
+
+
+async def _verify(run: Run, page: Page | None) -> None:
+    """Prove a new key on one of its races: a list of races answers to anybody, and proves nothing.
+
+    Raises ProviderFailure: the credential is refused when it opens none of the first few races it lists.
+    """
+    provider = run.provider
+    if page is None:
+        since = (run.house.clock.now() - RACES_SINCE).date()
+        page = (await _ask(run, provider.ask_races(page=1, start_date=since), provider.read_races, "races")).page
+    tried = 0
+    for record in page.records:
+        race = provider.map_race(record)
+        if isinstance(race, Unusable) or not race.events:
+            continue
+        call = provider.ask_participants(
+            race.race_id,
+            [race.events[0].event_id],
+            after_id=None,
+            modified_after=None,
+            page_size=1,
+            include=(),
+        )
+        tried += 1
+        try:
+            await _ask(run, call, provider.read_participants, "verify")
+        except ProviderFailure as failure:
+            if failure.consequence is not Consequence.RACE:
+                raise
+            if tried < RACES_TRIED:
+                continue
+            raise ProviderFailure(
+                "the key lists races and may read none of them",
+                consequence=Consequence.CREDENTIAL,
+                code="opens_nothing",
+            ) from None
+        break
+    else:
+        if tried:
+            raise ProviderFailure(
+                "the key lists races and may read none of them",
+                consequence=Consequence.CREDENTIAL,
+                code="opens_nothing",
+            )
+    async with run.house.database.transaction("accepting a key") as connection:
+        reason = None if tried else "no races yet"
+        await set_state(connection, run.request.credential_id, "active", reason, run.house.clock.now())
+
+
+def _messages(run: Run, page: Page, called_at: datetime) -> list[Message]:
+    request = run.request
+    common = {
+        "run_id": request.run_id,
+        "attempt": run.claimed.attempt,
+        "provider": request.provider,
+        "timing_partner_id": request.timing_partner_id,
+        "sync_class": request.sync_class,
+        "credential_id": request.credential_id,
+        "fetched_at": called_at,
+    }
+    kinds: dict[Stage, Callable[..., Body]] = {
+        Stage.RACES: RacesFetched,
+        Stage.PARTICIPANTS: ParticipantsFetched,
+        Stage.REMOVED: ParticipantsRemoved,
+        Stage.BIB: ParticipantsFetched,
+    }
+    kind = kinds[run.progress.stage]
+    if run.progress.stage is not Stage.RACES:
+        common["race_id"] = request.race_id
+
+    def make(records: Sequence[Any], sequence: int) -> Message:
+        return _message(run.house, kind(**common, sequence=sequence, records=list(records)), request, run.delivery_id)
+
+    size = RACES_A_BATCH if run.progress.stage is Stage.RACES else BATCH_RECORDS
+    return cut(page.records, size, make, run.progress.sequence + 1)
+
+
+def _end(
+    house: House, request: SyncRequest, attempt: int, progress: Progress, cause: str, failure: Failure | None
+) -> Message:
+    body = SyncFetched(
+        run_id=request.run_id,
+        attempt=attempt,
+        provider=request.provider,
+        timing_partner_id=request.timing_partner_id,
+        sync_class=request.sync_class,
+        ranges=progress.ranges,
+        records=progress.records,
+        pages=progress.pages,
+        first_call_at=progress.first_call_at,
+        first_answer_at=progress.first_answer_at,
+        first_page_newest=_instant(progress.first_page_newest),
+        newest_modified=_instant(progress.newest_modified),
+        failure=failure,
+    )
+    return _message(house, body, request, cause)
+
+
+def _instant(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+
+
+def _message(house: House, body: Body, request: SyncRequest, cause: str) -> Message:
+    from uuid import UUID
+
+    return encode(
+        body,
+        id=house.new_id(),
+        occurred_at=house.clock.now(),
+        source=SOURCE,
+        correlation_id=request.run_id,
+        causation_id=UUID(cause),
+    )

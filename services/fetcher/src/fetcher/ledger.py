@@ -1,0 +1,214 @@
+"""The limiter, in PostgreSQL: exact over all replicas and restarts.
+
+A reservation locks the key's row and then the caller's registration, reads, decides, and writes, in one transaction.
+Reading comes in statements of its own after each lock, since a statement's snapshot is older than the lock it waits for.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from shared.domain.run import SyncClass
+from shared.postgres import Connection, Database
+
+from fetcher.budget import HOUR, Go, Hold, Postpone, Situation, Slot, allowance, decide
+from fetcher.settings import FetcherSettings
+
+#: A waiter that did not ask again for so long is not waiting any more.
+WAITS = timedelta(seconds=2)
+#: A slot is leased for longer than a call can last, so that it is never given away under one.
+MARGIN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A call somebody wants to make."""
+
+    provider_id: int
+    fingerprint: str
+    caller: str
+    sync_class: SyncClass
+    privileged: bool
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A call that may go out now; it must be finished, whatever becomes of it."""
+
+    call_id: int
+    reserved_at: datetime
+
+
+class Ledger:
+    """Reserves calls and records their ends."""
+
+    def __init__(self, database: Database, settings: FetcherSettings) -> None:
+        self._database = database
+        self._settings = settings
+        self._call = timedelta(seconds=settings.call_seconds)
+
+    async def reserve(self, wish: Wish, now: datetime) -> Granted | Hold | Postpone:
+        """Reserve a call, or learn why not now; exact under any interleaving of replicas."""
+        async with self._database.transaction("reserving a call") as connection:
+            situation, allowed = await self._look(connection, wish, now)
+            verdict = decide(situation, allowed, wish.fingerprint)
+            if isinstance(verdict, Go):
+                return await self._grant(connection, wish, verdict.slot, now)
+            if isinstance(verdict, Hold):
+                await connection.execute(
+                    "INSERT INTO call_waiters (caller, fingerprint, waits_until) VALUES ($1, $2, $3)"
+                    " ON CONFLICT (caller, fingerprint) DO UPDATE SET waits_until = $3",
+                    wish.caller,
+                    wish.fingerprint,
+                    now + WAITS,
+                )
+            return verdict
+
+    async def _look(self, connection: Connection, wish: Wish, now: datetime) -> tuple[Situation, int]:
+        key = await connection.fetchrow(
+            """
+            SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.blocked_until, k.block_reason,
+                   s.until AS stopped_until, s.reason AS stop_reason
+            FROM provider_keys k JOIN public.providers p USING (provider_id) LEFT JOIN provider_stops s USING (provider_id)
+            WHERE k.provider_id = $1 AND k.fingerprint = $2 FOR UPDATE OF k
+            """,
+            wish.provider_id,
+            wish.fingerprint,
+        )
+        assert key is not None, "a sealed credential has its key's row"
+        limit: int = key["calls_per_hour"]
+        allowed = allowance(limit, self._settings.reserve_share, privileged=wish.privileged)
+        counts = await connection.fetchrow(
+            """
+            WITH counting AS (
+                SELECT counts_until FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
+            )
+            SELECT count(*) AS counting,
+                (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($4 - 1, 0) LIMIT 1) AS frees_at
+            FROM counting
+            """,
+            wish.provider_id,
+            wish.fingerprint,
+            now,
+            allowed,
+        )
+        assert counts is not None
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"slots:{wish.caller}")
+        slots = await self._slots(connection, wish.caller)
+        waits = await connection.fetchval(
+            """
+            SELECT EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $1 AND fingerprint <> $2 AND waits_until > $3
+                AND NOT EXISTS (SELECT 1 FROM call_slots s
+                    WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $3))
+            """,
+            wish.caller,
+            wish.fingerprint,
+            now,
+        )
+        stopped = key["stopped_until"] is not None and key["stopped_until"] > now
+        situation = Situation(
+            now=now,
+            limit=limit,
+            counting=counts["counting"],
+            frees_at=counts["frees_at"],
+            blocked_until=key["stopped_until"] if stopped else key["blocked_until"],
+            block_reason=key["stop_reason"] if stopped else key["block_reason"],
+            slots=slots,
+            other_waits=bool(waits),
+        )
+        return situation, allowed
+
+    async def _slots(self, connection: Connection, caller: str) -> tuple[Slot, ...]:
+        statement = (
+            "SELECT slot, fingerprint, leased_until FROM call_slots WHERE caller = $1 AND slot < $2 ORDER BY slot"
+        )
+        count = self._settings.calls_in_flight
+        rows = await connection.fetch(statement, caller, count)
+        if len(rows) < count:
+            await connection.execute(
+                "INSERT INTO call_slots (caller, slot, leased_until)"
+                " SELECT $1, n, '-infinity' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
+                caller,
+                count,
+            )
+            rows = await connection.fetch(statement, caller, count)
+        return tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows)
+
+    async def _grant(self, connection: Connection, wish: Wish, slot: int, now: datetime) -> Granted:
+        call_id: int = await connection.fetchval(
+            "INSERT INTO calls (provider_id, fingerprint, sync_class, run_id, reserved_at, counts_until)"
+            " VALUES ($1, $2, $3, $4, $5, $6) RETURNING call_id",
+            wish.provider_id,
+            wish.fingerprint,
+            wish.sync_class,
+            wish.run_id,
+            now,
+            now + self._call + MARGIN + HOUR,
+        )
+        await connection.execute(
+            "UPDATE call_slots SET fingerprint = $3, call_id = $4, leased_until = $5 WHERE caller = $1 AND slot = $2",
+            wish.caller,
+            slot,
+            wish.fingerprint,
+            call_id,
+            now + self._call + MARGIN,
+        )
+        await connection.execute(
+            "DELETE FROM call_waiters WHERE caller = $1 AND fingerprint = $2", wish.caller, wish.fingerprint
+        )
+        return Granted(call_id, now)
+
+    async def finish(self, wish: Wish, granted: Granted, outcome: str, now: datetime) -> None:
+        """Record a call's end and free its slot; a key whose answers are slow several times running is parked."""
+        slow = (now - granted.reserved_at).total_seconds() >= self._settings.slow_seconds
+        async with self._database.transaction("recording a call") as connection:
+            await connection.execute(
+                """
+                UPDATE provider_keys SET
+                    slow_answers = CASE WHEN $3 THEN slow_answers + 1 ELSE 0 END,
+                    blocked_until = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN $5 ELSE blocked_until END,
+                    block_reason = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN 'slow' ELSE block_reason END
+                WHERE provider_id = $1 AND fingerprint = $2 AND ($3 OR slow_answers > 0)
+                """,
+                wish.provider_id,
+                wish.fingerprint,
+                slow,
+                self._settings.slow_answers,
+                now + timedelta(seconds=self._settings.park_seconds),
+            )
+            await connection.execute(
+                "UPDATE calls SET finished_at = $2, counts_until = $3, outcome = $4 WHERE call_id = $1",
+                granted.call_id,
+                now,
+                now + HOUR,
+                outcome,
+            )
+            await connection.execute(
+                "UPDATE call_slots SET leased_until = '-infinity' WHERE caller = $1 AND call_id = $2",
+                wish.caller,
+                granted.call_id,
+            )
+            await connection.execute("SELECT pg_notify('hub', 'slot')")
+
+    async def block(self, wish: Wish, until: datetime, reason: str) -> None:
+        """Let nothing of a key go out before ``until``: the provider throttled it."""
+        await self._database.execute(
+            "UPDATE provider_keys SET blocked_until = greatest(coalesce(blocked_until, $3), $3), block_reason = $4"
+            " WHERE provider_id = $1 AND fingerprint = $2",
+            wish.provider_id,
+            wish.fingerprint,
+            until,
+            reason,
+        )
+
+    async def stop_everything(self, provider_id: int, until: datetime, reason: str, now: datetime) -> None:
+        """Let nothing go out to a provider before ``until``: our caller registration was refused."""
+        await self._database.execute(
+            "INSERT INTO provider_stops (provider_id, stopped_at, until, reason) VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT (provider_id) DO UPDATE SET stopped_at = $2, until = $3, reason = $4",
+            provider_id,
+            now,
+            until,
+            reason,
+        )

@@ -1,0 +1,50 @@
+"""The scheduler, put together."""
+
+from datetime import timedelta
+
+import structlog
+from shared.bus.port import Delivery
+from shared.bus.topology import SCHEDULE_QUEUE
+from shared.clock import wait
+from shared.errors import Later
+from shared.runtime import House
+from shared.settings import load
+from shared.telemetry import metrics
+
+from scheduler import store
+from scheduler.handlers import tick
+from scheduler.settings import SchedulerSettings
+
+log = structlog.get_logger()
+
+CLEAN_UP_EVERY = timedelta(minutes=5)
+
+
+async def run(house: House, settings: SchedulerSettings | None = None) -> None:
+    """Look at what is due each second, or as soon as something is told, until the house is stopping."""
+    settings = settings or load(SchedulerSettings)
+    bell = house.bells.bell("asked", "credential", "run", "due")
+
+    async def on_sync_completed(_delivery: Delivery) -> None:
+        """A run is over: what waited for it may go on."""
+        bell.set()
+
+    consumer = await house.bus.consume([SCHEDULE_QUEUE], on_sync_completed, concurrency=1, prefetch=20)
+    cleaned = house.clock.now()
+    try:
+        while not house.stopping.is_set():
+            house.beat("scheduler")
+            try:
+                with metrics.tick_seconds.time():
+                    more = await tick(house, settings)
+                if house.clock.now() - cleaned > CLEAN_UP_EVERY:
+                    cleaned = house.clock.now()
+                    async with house.database.transaction("cleaning up") as connection:
+                        await store.clean_up(connection, cleaned, settings.archive_days)
+                if not more:
+                    await wait(house.clock, bell, settings.tick_seconds)
+            except Later as error:
+                log.warning("The scheduler waits.", action="scheduler_waits", error=str(error))
+                await house.clock.sleep(1.0)
+    finally:
+        await consumer.stop()

@@ -1,0 +1,143 @@
+"""The scheduler's loop, step by step: seal, discover, ask, promote, give up. Driven by time rather than by messages.
+
+Its one message, the outcome of a run, only wakes it: all it needs stands in the rows.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain.run import Kind, Mode, Reason, State, SyncClass
+from shared.postgres.asks import Ask, ask, send_request
+from shared.postgres.credentials import seal_new
+from shared.postgres.runs import Ending, finish_run
+from shared.providers.registry import by_id
+from shared.runtime import House
+from shared.telemetry import metrics
+
+from scheduler import store
+from scheduler.planning import Cadence, class_at, mode_for, next_due
+from scheduler.settings import SchedulerSettings
+
+SOURCE = "scheduler"
+
+#: Races looked at in one transaction.
+PORTION = 200
+
+#: From the first call to completion; a lost message costs this long at the most.
+DEADLINES = {
+    SyncClass.RACEDAY: timedelta(minutes=3),
+    SyncClass.NEAR: timedelta(minutes=10),
+    SyncClass.ROUTINE: timedelta(minutes=30),
+    SyncClass.BACKFILL: timedelta(hours=2),
+}
+FULL_PASS_DEADLINE = timedelta(minutes=30)
+
+
+def cadence_of(settings: SchedulerSettings) -> Cadence:
+    """The settings, as the decisions know them."""
+    return Cadence(
+        far=timedelta(seconds=settings.interval_far_seconds),
+        near=timedelta(seconds=settings.interval_near_seconds),
+        raceday=timedelta(seconds=settings.interval_raceday_seconds),
+        near_window=timedelta(hours=settings.near_hours),
+        raceday_window=timedelta(hours=settings.raceday_hours),
+        after_start=timedelta(hours=settings.after_start_hours),
+        full_pass=timedelta(hours=settings.full_pass_hours),
+        removals_every=settings.removals_every,
+        jitter=settings.jitter,
+    )
+
+
+def deadline(sync_class: SyncClass, mode: Mode) -> int:
+    """Seconds that a run may take from its first call."""
+    allowed = DEADLINES[sync_class]
+    return int((max(allowed, FULL_PASS_DEADLINE) if mode is Mode.FULL else allowed).total_seconds())
+
+
+async def tick(house: House, settings: SchedulerSettings) -> bool:
+    """One look at everything; True when there may be more to do at once."""
+    now = house.clock.now()
+    async with house.database.transaction("sealing new keys") as connection:
+        await seal_new(connection, house.sealer, now)
+    await _discover(house, settings, now)
+    await _give_up(house, settings, now)
+    more = await _ask_due(house, settings, now)
+    await _promote(house, now)
+    return more
+
+
+async def _discover(house: House, settings: SchedulerSettings, now: datetime) -> None:
+    again = now + timedelta(seconds=settings.discovery_seconds)
+    async with house.database.transaction("asking for discoveries") as connection:
+        for each in await store.due_credentials(connection, now, again):
+            wish = Ask(
+                run_id=house.new_id(),
+                kind=Kind.DISCOVER,
+                provider=by_id(each.provider_id).name,
+                provider_id=each.provider_id,
+                timing_partner_id=each.timing_partner_id,
+                credential_id=each.credential_id,
+                source=SOURCE,
+                reason=Reason.FIRST if each.is_new else Reason.SCHEDULE,
+                mode=Mode.FULL,
+            )
+            await ask(connection, wish, now)
+
+
+async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> bool:
+    cadence = cadence_of(settings)
+    async with house.database.transaction("asking for due races") as connection:
+        due = await store.due_races(connection, now, PORTION)
+        for race in due:
+            at = next_due(race.state, now, cadence, race.jitter)
+            if at is None or at > now:
+                await store.look_again(connection, race, at, asked_at=None)
+                continue
+            sync_class = class_at(race.state.spans, now, cadence) or SyncClass.ROUTINE
+            mode, removals = mode_for(race.state, now, cadence)
+            provider = by_id(race.provider_id).name
+            reason = Reason.FIRST if race.state.last_full_at is None else Reason.SCHEDULE
+            wish = Ask(
+                run_id=house.new_id(),
+                kind=Kind.RACE,
+                provider=provider,
+                provider_id=race.provider_id,
+                timing_partner_id=race.timing_partner_id,
+                credential_id=race.credential_id,
+                source=SOURCE,
+                reason=reason,
+                sync_class=sync_class,
+                mode=mode,
+                removals=removals,
+                race_id=race.race_id,
+                deadline_seconds=deadline(sync_class, mode),
+            )
+            await ask(connection, wish, now)
+            asked = replace(race.state, last_asked_at=now)
+            await store.look_again(connection, race, next_due(asked, now, cadence, race.jitter), asked_at=now)
+            metrics.runs_requested.labels(provider, Kind.RACE, sync_class, reason).inc()
+    return len(due) == PORTION
+
+
+async def _promote(house: House, now: datetime) -> None:
+    async with house.database.transaction("requesting queued runs") as connection:
+        for each in await store.promotable(connection, now):
+            await send_request(connection, each.run_id, provider=by_id(each.provider_id).name, source=SOURCE, now=now)
+
+
+async def _give_up(house: House, settings: SchedulerSettings, now: datetime) -> None:
+    """End runs that took too long; each race is due again at once, and its late batches still apply rows."""
+    requested_before = now - timedelta(seconds=settings.request_seconds)
+    async with house.database.connection("looking for overdue runs") as connection:
+        candidates = await store.overdue(connection, now, requested_before)
+    ending = Ending(State.EXPIRED, "expired", "not complete by its deadline; its race is asked for again")
+    for run in candidates:
+        provider = by_id(run.provider_id).name
+        async with house.database.transaction("giving up an overdue run") as connection:
+            if not await store.still_overdue(connection, run, now, requested_before):
+                continue
+            await finish_run(
+                connection, run.run_id, ending, provider=provider, source=SOURCE, message_id=house.new_id(), now=now
+            )
+            await store.make_due(connection, run, now)
+        metrics.runs_finished.labels(provider, run.kind, State.EXPIRED).inc()

@@ -1,0 +1,217 @@
+"""What the scheduler reads and writes."""
+
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from shared.postgres import Connection
+
+from scheduler.planning import RaceState, Span
+
+
+@dataclass(frozen=True, slots=True)
+class DueRace:
+    """A race to look at, with what the decision needs."""
+
+    provider_id: int
+    timing_partner_id: int
+    race_id: str
+    credential_id: int
+    state: RaceState
+
+    @property
+    def jitter(self) -> float:
+        """A number from 0 to 1, fixed for the race."""
+        return zlib.crc32(f"{self.timing_partner_id}:{self.race_id}".encode()) / 2**32
+
+
+async def due_races(connection: Connection, now: datetime, limit: int) -> list[DueRace]:
+    """Races to look at, locked for this transaction; another scheduler passes over them."""
+    rows = await connection.fetch(
+        """
+        SELECT r.provider_id, r.timing_partner_id, r.race_id, r.credential_id, r.last_asked_at, r.last_full_at, r.round
+        FROM race_sync r
+        JOIN credentials c USING (credential_id)
+        JOIN public.timing_partners p ON p.timing_partner_id = r.timing_partner_id
+        WHERE r.state = 'active' AND r.next_due_at <= $1 AND c.state IN ('new', 'active')
+          AND coalesce(p.api_access_enabled, true)
+        ORDER BY r.next_due_at LIMIT $2
+        FOR UPDATE OF r SKIP LOCKED
+        """,
+        now,
+        limit,
+    )
+    if not rows:
+        return []
+    events = await connection.fetch(
+        """
+        SELECT e.provider_id, e.timing_partner_id, e.race_id, e.starts_at, e.ends_at, e.cursor_at
+        FROM unnest($1::int[], $2::int[], $3::text[]) AS k (provider_id, timing_partner_id, race_id)
+        JOIN events e USING (provider_id, timing_partner_id, race_id)
+        WHERE e.missing_at IS NULL AND coalesce(e.ends_at, e.starts_at, $4) > $4::timestamptz - interval '1 hour'
+        """,
+        [row["provider_id"] for row in rows],
+        [row["timing_partner_id"] for row in rows],
+        [row["race_id"] for row in rows],
+        now,
+    )
+    of_race = defaultdict(list)
+    for each in events:
+        of_race[each["provider_id"], each["timing_partner_id"], each["race_id"]].append(each)
+    due = []
+    for row in rows:
+        wanted = of_race[row["provider_id"], row["timing_partner_id"], row["race_id"]]
+        # An event without a known start is looked at as if it began in a week: kept fresh, never chased.
+        spans = [Span(each["starts_at"] or now + timedelta(days=7), each["ends_at"]) for each in wanted]
+        state = RaceState(
+            spans=spans,
+            last_asked_at=row["last_asked_at"],
+            last_full_at=row["last_full_at"],
+            round=row["round"],
+            has_cursor=all(each["cursor_at"] is not None for each in wanted),
+        )
+        due.append(DueRace(row["provider_id"], row["timing_partner_id"], row["race_id"], row["credential_id"], state))
+    return due
+
+
+async def look_again(connection: Connection, race: DueRace, at: datetime | None, *, asked_at: datetime | None) -> None:
+    """Set when a race is looked at next; None: it is over. ``asked_at`` counts a round."""
+    await connection.execute(
+        """
+        UPDATE race_sync SET next_due_at = coalesce($4, next_due_at),
+            state = CASE WHEN $4::timestamptz IS NULL THEN 'over' ELSE state END,
+            last_asked_at = coalesce($5, last_asked_at), round = round + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END
+        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
+        """,
+        race.provider_id,
+        race.timing_partner_id,
+        race.race_id,
+        at,
+        asked_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DueCredential:
+    """A key whose list of races is to be looked at."""
+
+    credential_id: int
+    provider_id: int
+    timing_partner_id: int
+    is_new: bool
+
+
+async def due_credentials(connection: Connection, now: datetime, again_at: datetime) -> list[DueCredential]:
+    """Keys to discover with; each is put off in the same breath, so two schedulers never both ask."""
+    rows = await connection.fetch(
+        """
+        WITH due AS (
+            SELECT c.credential_id FROM credentials c
+            JOIN public.partner_provider_credentials k ON k.partner_provider_credential_id = c.credential_id
+            JOIN public.timing_partners p USING (timing_partner_id)
+            WHERE c.discover_due_at <= $1 AND c.state IN ('new', 'active') AND coalesce(p.api_access_enabled, true)
+            FOR UPDATE OF c SKIP LOCKED
+        )
+        UPDATE credentials c SET discover_due_at = $2 FROM due, public.partner_provider_credentials k
+        WHERE c.credential_id = due.credential_id AND k.partner_provider_credential_id = c.credential_id
+        RETURNING c.credential_id, k.provider_id, k.timing_partner_id, c.last_discovered_at IS NULL AS is_new
+        """,
+        now,
+        again_at,
+    )
+    return [DueCredential(**dict(row)) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run that may go on, or has gone on for too long."""
+
+    run_id: UUID
+    provider_id: int
+
+
+async def promotable(connection: Connection, now: datetime) -> list[OpenRun]:
+    """Queued runs whose time has come and whose predecessor has ended, nearest class first; they become requested."""
+    rows = await connection.fetch(
+        """
+        WITH ready AS (
+            SELECT q.run_id FROM sync_runs q
+            WHERE q.state = 'queued' AND coalesce(q.not_before, $1) <= $1 AND NOT EXISTS (
+                SELECT 1 FROM sync_runs o
+                WHERE o.subject = q.subject AND o.state IN ('requested', 'running', 'fetched'))
+            ORDER BY array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], q.sync_class), q.requested_at
+            LIMIT 200 FOR UPDATE OF q SKIP LOCKED
+        )
+        UPDATE sync_runs r SET state = 'requested', not_before = NULL FROM ready WHERE r.run_id = ready.run_id
+        RETURNING r.run_id, r.provider_id
+        """,
+        now,
+    )
+    return [OpenRun(row["run_id"], row["provider_id"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A run that took too long, and the race it holds up."""
+
+    run_id: UUID
+    provider_id: int
+    timing_partner_id: int
+    race_id: str | None
+    kind: str
+
+
+#: Past its deadline, or requested long ago and begun by no fetcher.
+OVERDUE = """
+    (state IN ('running', 'fetched') AND deadline_at < $1)
+    OR (state IN ('requested', 'running') AND deadline_at IS NULL AND requested_at < $2)
+"""
+
+
+async def overdue(connection: Connection, now: datetime, requested_before: datetime) -> list[Overdue]:
+    """Candidates to give up, oldest first; nothing is locked yet."""
+    rows = await connection.fetch(
+        f"SELECT run_id, provider_id, timing_partner_id, race_id, kind FROM sync_runs WHERE {OVERDUE}"  # noqa: S608
+        " ORDER BY requested_at LIMIT 200",
+        now,
+        requested_before,
+    )
+    return [Overdue(**dict(row)) for row in rows]
+
+
+async def still_overdue(connection: Connection, run: Overdue, now: datetime, requested_before: datetime) -> bool:
+    """Lock the run's race, as everyone does first, then the run; False when it ended or went on meanwhile."""
+    await connection.execute(
+        "SELECT 1 FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE",
+        run.provider_id,
+        run.timing_partner_id,
+        run.race_id,
+    )
+    found = await connection.fetchval(
+        f"SELECT 1 FROM sync_runs WHERE ({OVERDUE}) AND run_id = $3 FOR UPDATE",  # noqa: S608
+        now,
+        requested_before,
+        run.run_id,
+    )
+    return found is not None
+
+
+async def make_due(connection: Connection, run: Overdue, at: datetime) -> None:
+    """Let the race of a run be asked for again, as if its last ask had not been."""
+    await connection.execute(
+        "UPDATE race_sync SET next_due_at = least(next_due_at, $4), last_asked_at = NULL, failures = failures + 1"
+        " WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3",
+        run.provider_id,
+        run.timing_partner_id,
+        run.race_id,
+        at,
+    )
+
+
+async def clean_up(connection: Connection, now: datetime, archive_days: float) -> None:
+    """Let go of what nobody can need any more."""
+    await connection.execute("DELETE FROM calls WHERE counts_until < $1", now - timedelta(hours=2))
+    await connection.execute("DELETE FROM raw_batches WHERE fetched_at < $1", now - timedelta(days=archive_days))
+    await connection.execute("DELETE FROM applied_batches WHERE applied_at < $1", now - timedelta(days=30))

@@ -1,0 +1,290 @@
+"""The end of a run: complete if and only if exactly the batches of its pass are applied.
+
+Whichever of two writers makes the pass complete, in whatever order batches and end come, completes it, once: every
+transaction of a race locks the race's row first.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from shared.contracts import Diff, SyncFetched
+from shared.domain.cursor import next_cursor
+from shared.domain.participant import Removal
+from shared.domain.run import Kind, Mode, State
+from shared.postgres import Connection
+from shared.postgres.pool import notify
+from shared.postgres.runs import Ending, finish_run
+from shared.providers.registry import by_id
+from shared.runtime import House
+from shared.telemetry import metrics
+
+from writer import store
+from writer.merging import Loss, may_remove
+from writer.settings import WriterSettings
+from writer.telling import tell_changes
+
+log = structlog.get_logger()
+
+SOURCE = "writer"
+
+#: The batches of a run that belong to its pass.
+IN_PASS = """
+    SELECT b.* FROM applied_batches b
+    WHERE b.run_id = $1 AND EXISTS (SELECT 1 FROM jsonb_array_elements($2::jsonb) AS r
+        WHERE b.attempt = (r->>0)::int AND b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
+"""
+
+
+async def record_end(connection: Connection, end: SyncFetched) -> bool:
+    """Keep what makes up the pass; False when the run has ended or its end is known already."""
+    total = sum(last - first + 1 for _, first, last in end.ranges)
+    tag: str = await connection.execute(
+        """
+        UPDATE sync_runs SET state = 'fetched', ranges = $2, batches = $3, pages = $4, fetched = $5, leased_until = NULL,
+            progress = progress || $6, started_at = coalesce(started_at, $7)
+        WHERE run_id = $1 AND state IN ('requested', 'running')
+        """,
+        end.run_id,
+        orjson.dumps(end.ranges).decode(),
+        total,
+        end.pages,
+        end.records,
+        orjson.dumps({"end": end.model_dump(mode="json", exclude={"ranges", "failure"})}).decode(),
+        end.first_call_at,
+    )
+    return tag.endswith("1")
+
+
+async def complete_if_whole(
+    connection: Connection, run_id: UUID, place: store.Place, *, house: House, settings: WriterSettings, now: datetime
+) -> bool:
+    """Complete the run if all of its pass is applied and its end is known; say whether it did."""
+    row = await connection.fetchrow(
+        "SELECT state, kind, mode, event_ids, ranges, batches, credential_id, deadline_at, progress->'end' AS ending"
+        " FROM sync_runs WHERE run_id = $1 FOR UPDATE",
+        run_id,
+    )
+    if row is None or row["state"] != State.FETCHED:
+        return False
+    if row["deadline_at"] is not None and row["deadline_at"] < now:
+        return False  # expired for good: the scheduler gives it up, its rows stay
+    applied = await connection.fetchval(f"SELECT count(*) FROM ({IN_PASS}) AS pass", run_id, row["ranges"])  # noqa: S608
+    if applied != row["batches"]:
+        return False
+    end = SyncFetched.model_validate({**orjson.loads(row["ending"]), "ranges": orjson.loads(row["ranges"])})
+    cursor: datetime | None = None
+    if row["kind"] == Kind.RACE:
+        if row["mode"] == Mode.FULL:
+            await _remove_missing(connection, run_id, place, row, end, house=house, settings=settings, now=now)
+        cursor = await _move_cursor(connection, place, row["event_ids"], end)
+        await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
+    elif row["kind"] == Kind.DISCOVER:
+        await _mark_missing_races(connection, run_id, place, row, end, now)
+    provider = by_id(place.provider_id).name
+    ending = Ending(State.COMPLETED, cursor=cursor)
+    done = await finish_run(
+        connection, run_id, ending, provider=provider, source=SOURCE, message_id=house.new_id(), now=now
+    )
+    if done:
+        metrics.runs_finished.labels(provider, row["kind"], State.COMPLETED).inc()
+    return done
+
+
+async def _remove_missing(
+    connection: Connection,
+    run_id: UUID,
+    place: store.Place,
+    row: Any,
+    end: SyncFetched,
+    *,
+    house: House,
+    settings: WriterSettings,
+    now: datetime,
+) -> None:
+    """Mark those gone whom a complete full pass did not contain, unless that is too many to believe."""
+    found = await connection.fetchrow(
+        f"""
+        WITH pass AS ({IN_PASS}),
+        seen AS (SELECT DISTINCT unnest(seen_ids) AS registration_id FROM pass WHERE type = 'participants.fetched.v1')
+        SELECT (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable,
+            (SELECT count(*) FROM seen) AS seen,
+            count(*) AS active,
+            coalesce(array_agg(p.registration_id) FILTER (
+                WHERE s.registration_id IS NULL AND p.presence_at < $7), '{{}}') AS missing
+        FROM participants p LEFT JOIN seen s ON s.registration_id = p.registration_id
+        WHERE p.provider_id = $3 AND p.timing_partner_id = $4 AND p.race_id = $5 AND p.event_id = ANY($6)
+          AND p.removed_at IS NULL
+        """,  # noqa: S608
+        run_id,
+        row["ranges"],
+        place.provider_id,
+        place.timing_partner_id,
+        place.race_id,
+        row["event_ids"],
+        end.first_call_at,
+    )
+    assert found is not None
+    missing: list[str] = found["missing"]
+    if not missing:
+        return
+    loss = Loss(len(missing), found["active"], found["seen"], found["unreadable"])
+    allowed, why = may_remove(loss, share=settings.removal_share, people=settings.removal_people)
+    if not allowed:
+        log.warning(
+            "People missing from a full pass were not removed.",
+            action="removals_held",
+            run_id=str(run_id),
+            race=place.race_id,
+            partner=place.timing_partner_id,
+            missing=loss.missing,
+            active=loss.active,
+            why=why,
+        )
+        metrics.removals_held.labels(by_id(place.provider_id).name).inc()
+        await connection.execute(
+            """
+            INSERT INTO held_removals (provider_id, timing_partner_id, race_id, run_id, registration_ids, active,
+                first_call_at, held_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            ON CONFLICT (provider_id, timing_partner_id, race_id) WHERE resolved_at IS NULL
+            DO UPDATE SET run_id = $4, registration_ids = $5, active = $6, first_call_at = $7
+            """,
+            place.provider_id,
+            place.timing_partner_id,
+            place.race_id,
+            run_id,
+            missing,
+            loss.active,
+            end.first_call_at,
+            now,
+        )
+        return
+    rows = await store.stored_rows(connection, place, missing)
+    gone = [
+        Removal(each, place.race_id, rows[each]["event_id"], "absent", None, None, None, None)
+        for each in sorted(missing)
+    ]
+    assert end.first_call_at is not None
+    await store.mark_removed(connection, place, gone, fetched_at=end.first_call_at, now=now)
+    run = await store.load_run(connection, run_id)
+    assert run is not None
+    diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
+    await tell_changes(connection, run, place, diffs, house=house, now=now)
+    await store.count(connection, run_id, {"removed": len(gone)})
+
+
+def removed_diff(removal: Removal, bib: str | None) -> Diff:
+    """How the feed tells that somebody is gone."""
+    fields: dict[str, tuple[object, object]] = {"removed_reason": (None, removal.reason)}
+    if removal.new_registration_id is not None:
+        fields["new_registration_id"] = (None, removal.new_registration_id)
+    if bib is not None:
+        fields["bib"] = (bib, None)
+    return {
+        "registration_id": removal.registration_id,
+        "event_id": removal.event_id,
+        "kind": "removed",
+        "fields": fields,
+    }
+
+
+async def _move_cursor(
+    connection: Connection, place: store.Place, event_ids: list[str], end: SyncFetched
+) -> datetime | None:
+    """Move the cursor of every event of the pass, never backwards, in the transaction that completed it."""
+    before = await connection.fetchval(
+        "SELECT min(cursor_at) FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND event_id = ANY($3)",
+        place.provider_id,
+        place.timing_partner_id,
+        event_ids,
+    )
+    cursor = next_cursor(
+        newest_seen=end.newest_modified,
+        first_answer_at=end.first_answer_at,
+        first_page_newest=end.first_page_newest,
+        before=before,
+    )
+    if cursor is None:
+        # A race where nobody is registered yet: whoever comes, comes after the first answer.
+        cursor = next_cursor(
+            newest_seen=end.first_answer_at, first_answer_at=end.first_answer_at, first_page_newest=None, before=before
+        )
+    if cursor is not None:
+        await connection.execute(
+            "UPDATE events SET cursor_at = greatest(cursor_at, $4) WHERE provider_id = $1 AND timing_partner_id = $2"
+            " AND event_id = ANY($3) AND cursor_at IS DISTINCT FROM greatest(cursor_at, $4)",
+            place.provider_id,
+            place.timing_partner_id,
+            event_ids,
+            cursor,
+        )
+    return cursor
+
+
+async def _confirm(connection: Connection, place: store.Place, end: SyncFetched, *, full: bool) -> None:
+    """The provider's state was seen, as of the run's first call."""
+    await connection.execute(
+        """
+        UPDATE race_sync SET last_confirmed_at = greatest(last_confirmed_at, $4), failures = 0,
+            last_full_at = CASE WHEN $5 THEN greatest(last_full_at, $4) ELSE last_full_at END
+        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        place.race_id,
+        end.first_call_at,
+        full,
+    )
+
+
+async def _mark_missing_races(
+    connection: Connection, run_id: UUID, place: store.Place, row: Any, end: SyncFetched, now: datetime
+) -> None:
+    """Races that a complete list did not contain are kept, marked, and no longer polled; many at once are not believed."""
+    credential_id: int = row["credential_id"]
+    found = await connection.fetchrow(
+        f"""
+        WITH pass AS ({IN_PASS}), seen AS (SELECT DISTINCT unnest(seen_ids) AS race_id FROM pass)
+        SELECT (SELECT count(*) FROM seen) AS seen, (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable,
+            count(*) AS active, coalesce(array_agg(s.race_id) FILTER (WHERE seen.race_id IS NULL), '{{}}') AS missing
+        FROM race_sync s LEFT JOIN seen ON seen.race_id = s.race_id
+        WHERE s.credential_id = $3 AND s.state IN ('active', 'refused')
+        """,  # noqa: S608
+        run_id,
+        row["ranges"],
+        credential_id,
+    )
+    assert found is not None
+    missing: list[str] = found["missing"]
+    few = len(missing) <= max(2, found["active"] // 2)
+    if missing and found["seen"] and not found["unreadable"] and few:
+        await connection.execute(
+            "UPDATE race_sync SET state = 'missing', state_reason = 'left the list' WHERE credential_id = $1"
+            " AND race_id = ANY($2)",
+            credential_id,
+            missing,
+        )
+        await connection.execute(
+            "UPDATE races SET missing_at = $4 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = ANY($3)",
+            place.provider_id,
+            place.timing_partner_id,
+            missing,
+            now,
+        )
+    elif missing:
+        log.warning(
+            "Races missing from a list were not given up.",
+            action="missing_races_held",
+            run_id=str(run_id),
+            partner=place.timing_partner_id,
+            missing=len(missing),
+            listed=found["seen"],
+        )
+    await connection.execute(
+        "UPDATE credentials SET last_discovered_at = greatest(last_discovered_at, $2) WHERE credential_id = $1",
+        credential_id,
+        end.first_call_at,
+    )
+    await notify(connection, "due")

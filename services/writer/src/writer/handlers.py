@@ -1,0 +1,115 @@
+"""One handler a message: batches are applied once, ends of runs complete what is whole."""
+
+import structlog
+from shared.bus.port import Delivery
+from shared.contracts import ParticipantsFetched, ParticipantsRemoved, RacesFetched, SyncFetched, decode
+from shared.domain.run import State
+from shared.errors import Never
+from shared.postgres import Connection
+from shared.postgres.runs import Ending, finish_run
+from shared.providers.registry import by_name
+from shared.runtime import House
+from shared.telemetry import metrics
+
+from writer import store
+from writer.applying import apply_people, apply_removals
+from writer.completion import SOURCE, complete_if_whole, record_end
+from writer.discovering import apply_races, lock_credential
+from writer.settings import WriterSettings
+from writer.unstorable import find_unstorable
+
+log = structlog.get_logger()
+
+
+async def on_message(delivery: Delivery, *, house: House, settings: WriterSettings) -> None:
+    """Apply whatever the fetcher told; acknowledged after the commit, safe to repeat."""
+    _, body = decode(delivery.message.body)
+    match body:
+        case ParticipantsFetched():
+            await on_participants_fetched(body, delivery.message.body, house=house, settings=settings)
+        case ParticipantsRemoved():
+            await apply_removals(body, delivery.message.body, house=house, settings=settings)
+        case RacesFetched():
+            await apply_races(body, house=house, settings=settings)
+        case SyncFetched():
+            await on_sync_fetched(body, house=house, settings=settings)
+        case _:
+            raise Never(f"a {body.TYPE} does not belong into a queue of the writer", reason="misplaced")
+
+
+async def on_participants_fetched(
+    body: ParticipantsFetched, raw: bytes, *, house: House, settings: WriterSettings
+) -> None:
+    """Apply a batch; rows that the database cannot store are found, put aside, and cost nobody else."""
+    with metrics.batch_seconds.time():
+        try:
+            await apply_people(body, raw, house=house, settings=settings)
+        except Never as error:
+            if error.reason != "unstorable":
+                raise
+            culprits = await find_unstorable(body, house=house)
+            log.warning(
+                "Rows of a batch cannot be stored.",
+                action="rows_unstorable",
+                run_id=str(body.run_id),
+                sequence=body.sequence,
+                rows=len(culprits),
+            )
+            await apply_people(body, raw, house=house, settings=settings, aside_ids=culprits)
+
+
+async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSettings) -> None:
+    """Take note of a run's end; complete it if all its batches are applied, or end it as failed."""
+    provider, now = by_name(body.provider), house.clock.now()
+    async with house.database.transaction("ending a run") as connection:
+        subject = await connection.fetchrow(
+            "SELECT timing_partner_id, race_id, credential_id, kind FROM sync_runs WHERE run_id = $1", body.run_id
+        )
+        if subject is None:
+            raise Never(f"run {body.run_id} does not exist", reason="unknown_run")
+        place = store.Place(provider.provider_id, subject["timing_partner_id"], subject["race_id"] or "")
+        if place.race_id:
+            await store.lock_race(connection, place)
+        else:
+            await lock_credential(connection, subject["credential_id"])
+        if body.failure is not None:
+            await _fail(connection, body, place, subject["credential_id"], house=house)
+            return
+        if await record_end(connection, body):
+            await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
+
+
+async def _fail(
+    connection: Connection, body: SyncFetched, place: store.Place, credential_id: int, *, house: House
+) -> None:
+    assert body.failure is not None
+    now = house.clock.now()
+    ending = Ending(State.FAILED, body.failure.code, body.failure.message)
+    ended = await finish_run(
+        connection,
+        body.run_id,
+        ending,
+        provider=body.provider,
+        source=SOURCE,
+        message_id=house.new_id(),
+        now=now,
+    )
+    if not ended:
+        return
+    metrics.runs_finished.labels(body.provider, "race" if place.race_id else "discover", State.FAILED).inc()
+    if body.failure.consequence == "race" and place.race_id:
+        # Until something changes: a discovery that finds the race changed makes it active again; look soon.
+        await connection.execute(
+            "UPDATE race_sync SET state = 'refused', state_reason = $4, failures = failures + 1"
+            " WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3",
+            place.provider_id,
+            place.timing_partner_id,
+            place.race_id,
+            body.failure.code,
+        )
+        await connection.execute(
+            "UPDATE credentials SET discover_due_at = least(discover_due_at, $2::timestamptz + interval '1 minute')"
+            " WHERE credential_id = $1",
+            credential_id,
+            now,
+        )

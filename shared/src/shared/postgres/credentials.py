@@ -1,0 +1,94 @@
+"""Keys at rest: sealed when first seen, opened for a call, and what became of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.postgres.pool import Connection, notify
+from shared.providers.port import Credential
+from shared.secrets import Sealer, fingerprint, row_name
+
+
+async def seal_new(connection: Connection, sealer: Sealer, now: datetime) -> int:
+    """Seal every secret that stands in clear, as an operator's INSERT leaves it, and empty it; how many they were.
+
+    A secret that was entered anew over a sealed row makes the key new again: it will be verified and discovered with.
+    """
+    rows = await connection.fetch(
+        "SELECT partner_provider_credential_id AS id, provider_id, timing_partner_id, principal, secret"
+        " FROM public.partner_provider_credentials WHERE secret IS NOT NULL FOR UPDATE SKIP LOCKED"
+    )
+    for row in rows:
+        name = row_name(row["id"], row["provider_id"], row["timing_partner_id"], row["principal"])
+        await connection.execute(
+            """
+            INSERT INTO credentials (credential_id, sealed_secret, fingerprint, state, state_at, discover_due_at)
+            VALUES ($1, $2, $3, 'new', $4, $4)
+            ON CONFLICT (credential_id) DO UPDATE SET sealed_secret = $2, fingerprint = $3, state = 'new',
+                state_reason = NULL, state_at = $4, discover_due_at = $4
+            """,
+            row["id"],
+            sealer.seal(row["secret"], name),
+            fingerprint(row["principal"]),
+            now,
+        )
+        await connection.execute(
+            "INSERT INTO provider_keys (provider_id, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            row["provider_id"],
+            fingerprint(row["principal"]),
+        )
+        await connection.execute(
+            "UPDATE public.partner_provider_credentials SET secret = NULL, updated_at = $2"
+            " WHERE partner_provider_credential_id = $1",
+            row["id"],
+            now,
+        )
+    if rows:
+        await notify(connection, "credential")
+    return len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredential:
+    """A key as the fetcher needs it; the secret is still sealed."""
+
+    credential_id: int
+    provider_id: int
+    timing_partner_id: int
+    fingerprint: str
+    state: str
+    state_reason: str | None
+    principal: str
+    sealed_secret: bytes
+    form: str
+
+    def open(self, sealer: Sealer) -> Credential:
+        """The key, opened for a call; raises Never when it was sealed otherwise."""
+        name = row_name(self.credential_id, self.provider_id, self.timing_partner_id, self.principal)
+        return Credential(self.principal, sealer.open(self.sealed_secret, name), self.form)
+
+
+async def load_credential(connection: Connection, credential_id: int) -> StoredCredential | None:
+    """A sealed key by its number; None when there is none (or it was not sealed yet)."""
+    row = await connection.fetchrow(
+        """
+        SELECT c.credential_id, k.provider_id, k.timing_partner_id, c.fingerprint, c.state, c.state_reason, k.principal,
+               c.sealed_secret, coalesce(k.credential_type, 'v1') AS form
+        FROM credentials c
+        JOIN public.partner_provider_credentials k ON k.partner_provider_credential_id = c.credential_id
+        WHERE c.credential_id = $1
+        """,
+        credential_id,
+    )
+    return StoredCredential(**dict(row)) if row else None
+
+
+async def set_state(connection: Connection, credential_id: int, state: str, reason: str | None, now: datetime) -> None:
+    """Record what became of a key: active, refused or disabled."""
+    await connection.execute(
+        "UPDATE credentials SET state = $2, state_reason = $3, state_at = $4"
+        " WHERE credential_id = $1 AND (state, state_reason) IS DISTINCT FROM ($2, $3)",
+        credential_id,
+        state,
+        reason,
+        now,
+    )

@@ -1,0 +1,1 @@
+"""Seeing it run: logs, the catalogue of metrics, and health."""
