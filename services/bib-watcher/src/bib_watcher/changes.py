@@ -63,7 +63,9 @@ def interpret(
     somebody else wears too is told twice: as what it is, and as a duplicate, unless the other is the same person's
     registration in a bundle or its sub-event.
     """
-    moved = {(each.before, each.after): each for each in diffs if each.before and each.after}
+    moved: dict[tuple[str | None, str | None], BibDiff] = {
+        (each.before, each.after): each for each in diffs if each.before and each.after
+    }
     events = []
     for diff in diffs:
         if diff.before == diff.after:

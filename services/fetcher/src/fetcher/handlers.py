@@ -21,7 +21,7 @@ from shared.contracts import (
 from shared.contracts.messages import BATCH_RECORDS
 from shared.domain.participant import Unusable
 from shared.domain.run import Kind, Mode
-from shared.errors import Later, Never
+from shared.errors import Later, Never, SyncError
 from shared.postgres.credentials import StoredCredential, load_credential, set_state
 from shared.providers.port import Answer, Call, Consequence, Credential, Page, Provider, ProviderFailure
 from shared.runtime import House
@@ -132,9 +132,11 @@ async def _outcome(run: Run, fetching: Any) -> None:
         )
     except ProviderFailure as failure:
         await _failed_call(run, failure)
-    except (Later, Never) as error:
-        code = error.reason if isinstance(error, Never) else "later"
-        await store.release(house.database, run.claimed, house.clock.now(), code=code, message=str(error))
+    except Exception as error:
+        # The bus tries again, or gives up; whichever, the run must not wait for its lease.
+        code = error.reason if isinstance(error, Never) else "later" if isinstance(error, Later) else "unexpected"
+        message = str(error) if isinstance(error, SyncError) else f"an unexpected {type(error).__name__}"
+        await store.release(house.database, run.claimed, house.clock.now(), code=code, message=message)
         raise
 
 
@@ -224,7 +226,7 @@ async def _next_page(run: Run) -> Answered:
         case _:
             raise AssertionError("a finished run asks for nothing")
     answered = await _ask(run, call, read, progress.stage)
-    _check(progress, answered.page)
+    _check(provider, progress, answered.page)
     return answered
 
 
@@ -238,14 +240,14 @@ def _include(house: House) -> tuple[str, ...]:
     return tuple(word.strip() for word in house.settings.runsignup_include.split(",") if word.strip())
 
 
-def _check(progress: Progress, page: Page) -> None:
-    """Paging by key must move on: a page that does not is no page (an ignored filter would bring everybody again)."""
-    if progress.stage not in {Stage.PARTICIPANTS, Stage.REMOVED} or page.count == 0:
-        return
-    if page.last_id is None or (progress.last_id is not None and page.last_id <= progress.last_id):
-        raise ProviderFailure(
-            "a page of the list did not go on after the last one", consequence=Consequence.LATER, code="paging_stuck"
-        )
+def _check(provider: Provider, progress: Progress, page: Page) -> None:
+    """What came back must fit what was asked: an ignored filter would bring everybody again, for ever."""
+    if progress.stage in {Stage.PARTICIPANTS, Stage.REMOVED}:
+        provider.check_page(page, after_id=progress.last_id)
+        if page.count and page.last_id is None:
+            raise ProviderFailure(
+                "a page has no id to go on from", consequence=Consequence.LATER, code="paging_stuck"
+            )
 
 
 async def _verify(run: Run, page: Page | None) -> None:

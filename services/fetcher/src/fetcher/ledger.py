@@ -128,7 +128,7 @@ class Ledger:
         if len(rows) < count:
             await connection.execute(
                 "INSERT INTO call_slots (caller, slot, leased_until)"
-                " SELECT $1, n, '-infinity' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
+                " SELECT $1, n, 'epoch' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
                 caller,
                 count,
             )
@@ -185,7 +185,7 @@ class Ledger:
                 outcome,
             )
             await connection.execute(
-                "UPDATE call_slots SET leased_until = '-infinity' WHERE caller = $1 AND call_id = $2",
+                "UPDATE call_slots SET leased_until = 'epoch' WHERE caller = $1 AND call_id = $2",
                 wish.caller,
                 granted.call_id,
             )

@@ -37,11 +37,11 @@ def encode(
 ) -> Message:
     """A message ready for the bus."""
     document = {
-        "id": id,
+        "id": str(id),  # as text: drivers bring their own kinds of UUID
         "type": body.TYPE,
         "occurred_at": occurred_at,
-        "correlation_id": correlation_id,
-        "causation_id": causation_id,
+        "correlation_id": str(correlation_id) if correlation_id else None,
+        "causation_id": str(causation_id) if causation_id else None,
         "source": source,
         "data": body.content(),
     }

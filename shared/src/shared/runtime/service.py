@@ -7,11 +7,12 @@ period → close the broker → close the database.
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import structlog
 
@@ -31,7 +32,7 @@ from shared.telemetry.logging import configure_logging
 
 log = structlog.get_logger()
 
-Service = Callable[[House], Awaitable[None]]
+Service = Callable[[House], Coroutine[Any, Any, None]]
 
 #: How often a process says in the database that it lives, and sets its clock by it.
 BEAT_SECONDS = 2.0
@@ -44,7 +45,7 @@ def services() -> dict[str, Service]:
 
 
 async def run(
-    names: list[str], settings: Settings, *, on_ready: Callable[[House], Awaitable[None]] | None = None
+    names: list[str], settings: Settings, *, on_ready: Service | None = None
 ) -> None:
     """Run services in this process until told to stop (SIGTERM, Ctrl-C), or until ``on_ready`` returns.
 
@@ -63,7 +64,7 @@ async def run(
 
 
 async def keep_running(
-    house: House, members: dict[str, Service], on_ready: Callable[[House], Awaitable[None]] | None = None
+    house: House, members: dict[str, Service], on_ready: Service | None = None
 ) -> None:
     """Run services in a house until it is stopping; one that dies takes the others with it."""
     side = [
