@@ -131,9 +131,18 @@ def reap(told: IO[str]) -> None:
                 os.kill(pid, signal.SIGQUIT)
                 _until(partial(_ended, pid), 10, "PostgreSQL ends")
             elif kind == "container":
-                subprocess.run(["docker", "rm", "-fv", what], capture_output=True, timeout=60, check=False)
+                _remove_container(what)
             elif kind == "folder":
                 _until(partial(_removed, what), 10, "the folder is gone")
+
+
+def _remove_container(container: str) -> None:
+    import docker  # type: ignore[import-untyped]  # it ships no types
+
+    client = docker.from_env(timeout=60)
+    with contextlib.suppress(docker.errors.APIError):
+        client.containers.get(container).remove(force=True, v=True)
+    client.close()
 
 
 def _ended(pid: int) -> bool:
@@ -418,7 +427,7 @@ def _container(reaper: Reaper, image: str, ports: dict[int, int], environment: d
     _ask_for_docker()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what these libraries warn of on import is not ours to repair
-        import docker  # type: ignore[import-untyped]  # it ships no types
+        import docker
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from random import Random
 from urllib.parse import urlsplit
 
-import aio_pika
 import structlog
+from aio_pika import Connection
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import make_url
 from aiormq.exceptions import InvalidFrameError
 
 from shared.amqp.errors import translated
@@ -109,20 +110,14 @@ class Link:
             await self._connection.transport.connection.close(ConnectionResetError("severed"))
 
     async def _connect(self) -> AbstractConnection:
-        with translated("connecting to the broker"):
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                try:
-                    connection = await aio_pika.connect(
-                        self._url, heartbeat=HEARTBEAT, client_properties={"connection_name": self._name}
-                    )
-                except InvalidFrameError as error:
-                    # The library's only sign of a virtual host that is missing, forbidden or still starting.
-                    if "Connection.OpenOk" in str(error):
-                        raise Misconfigured(
-                            "connecting to the broker: it refuses this virtual host; check the broker's address"
-                        ) from error
-                    raise
+        # Not aio_pika.connect(): a connection that it could not open would be closed whenever it is collected.
+        connection = Connection(
+            make_url(self._url, heartbeat=HEARTBEAT), client_properties={"connection_name": self._name}
+        )
         try:
+            with translated("connecting to the broker"):
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await self._greet(connection)
             if self._prepare:
                 await self._prepare(connection)
         except BaseException:
@@ -131,6 +126,17 @@ class Link:
         connection.close_callbacks.add(self._on_close)
         log.info("connected to the broker", action="broker_connected", connection=self._name)
         return connection
+
+    async def _greet(self, connection: Connection) -> None:
+        try:
+            await connection.connect()
+        except InvalidFrameError as error:
+            # The library's only sign of a virtual host that is missing, forbidden or still starting.
+            if "Connection.OpenOk" in str(error):
+                raise Misconfigured(
+                    "connecting to the broker: it refuses this virtual host; check the broker's address"
+                ) from error
+            raise
 
     def _on_close(self, _sender: object, _error: BaseException | None) -> None:
         if not self._closed:
