@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,7 +13,12 @@ from runsignup_simulator import Server, Simulator, serve
 from runsignup_simulator.faults import BAD_ROWS, KINDS
 from runsignup_simulator.model import Race
 
-from .conftest import Asker, ids_of, rows_of
+from .conftest import Asker, Clock, ids_of, rows_of
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> None:
+    """Loopback is allowed here: the stand-in's own HTTP is what is tested, within one process."""
 
 
 @pytest.fixture
@@ -122,7 +128,7 @@ async def test_fault_strikes_only_what_it_was_aimed_at(server: Server, visitor: 
     faults = server.simulator.faults
     for aim in (
         {"endpoint": "removed-participants"},
-        {"race_id": busiest.race_id + 1},
+        {"race_id": str(busiest.race_id + 1)},
         {"key": "somebody"},
         {"path": "/v2/"},
         {"contains": "page=2"},
@@ -137,6 +143,19 @@ async def test_fault_strikes_only_what_it_was_aimed_at(server: Server, visitor: 
     assert [(await visitor.page()).status_code for _ in range(3)] == [200, 500, 500]
     assert faults.clear() == 9
     assert (await visitor.page()).status_code == 200
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_date_of_a_slow_answer_is_when_the_rows_were_read_unless_asked_otherwise(
+    server: Server, visitor: Visitor, clock: Clock, late: bool
+) -> None:
+    inject(server, kind="slow", seconds=0.2, late_date=late)
+    asked = asyncio.create_task(visitor.page())
+    async with asyncio.timeout(5):  # the answer takes 200 ms
+        while not server.simulator.admission.in_flight:  # noqa: ASYNC110  # the server knows no event for it
+            await asyncio.sleep(0.01)
+    clock.now += 60
+    assert (await asked).headers["date"] == f"Tue, 24 Nov 2026 12:0{int(late)}:00 GMT"
 
 
 def test_every_kind_has_a_test() -> None:

@@ -150,6 +150,13 @@ def test_bench_plan_takes_its_own_numbers() -> None:
     assert max(counts(world).values()) == 9_000
 
 
+def test_weekend_plan_has_every_event_in_the_future() -> None:
+    plan = WorldPlan(events=937, future_events=937, people=120_000, future_people=120_000, largest_event=9_000)
+    world = generate(plan, NOW)
+    assert len(counts(world)) == 937
+    assert 200 < sum(bool(future_events(race, NOW)) for race in world.races.values()) < 400
+
+
 def test_impossible_plan_is_refused_with_a_sentence() -> None:
     with pytest.raises(ValueError, match="largest event <= future people"):
         WorldPlan(largest_event=60_000)

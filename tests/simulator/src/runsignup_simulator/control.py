@@ -163,7 +163,10 @@ def _build(kind: type[Asked], body: Body) -> Asked:
             f"unknown or missing: {', '.join(sorted(unknown)) or 'kind'}; there are {', '.join(sorted(known))}"
         )
     if body.get("race_ids") is not None:
-        body["race_ids"] = tuple(body["race_ids"])
+        body["race_ids"] = tuple(int(id_) for id_ in body["race_ids"])
+    # The truth spells ids as text, so text is taken for them.
+    numbers = ("race_id", "event_id", "registration_id", "to_event_id", "minutes", "people")
+    body.update({name: int(body[name]) for name in numbers if body.get(name) is not None})
     return kind(**body)
 
 

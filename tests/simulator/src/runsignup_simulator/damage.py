@@ -17,6 +17,8 @@ class Delivery(NamedTuple):
     """A response and how it reaches the client."""
 
     response: Response
+    answered_at: float
+    """When the rows were read: what `Date` says, unless a fault has it say something else."""
     delay_seconds: float = 0.0
     cut: bool = False
     """Half of the body, then the connection is closed."""
@@ -24,6 +26,8 @@ class Delivery(NamedTuple):
     """No answer at all: the connection is reset."""
     date_offset: float | None = 0.0
     """Seconds the `Date` header is off; None leaves the header out."""
+    late_date: bool = False
+    """`Date` is the moment of sending: after a slow query it is later than the rows."""
 
 
 def damage(fault: Fault, delivery: Delivery) -> Delivery:
@@ -31,7 +35,7 @@ def damage(fault: Fault, delivery: Delivery) -> Delivery:
     response = delivery.response
     match fault.kind:
         case "slow":
-            return delivery._replace(delay_seconds=delivery.delay_seconds + fault.seconds)
+            return delivery._replace(delay_seconds=delivery.delay_seconds + fault.seconds, late_date=fault.late_date)
         case "reset":
             return delivery._replace(reset=True)
         case "cut_body":

@@ -18,6 +18,11 @@ BAD_ROWS = (
 )  # fmt: skip
 
 
+NUMBERS = {
+    "race_id", "times", "probability", "skip", "for_seconds", "seconds", "code", "status", "megabytes", "depth",
+}  # fmt: skip
+
+
 @dataclass(slots=True)
 class Fault:
     """One misfortune. Every condition that is set must hold; without any it strikes every call."""
@@ -43,6 +48,8 @@ class Fault:
     # How.
     seconds: float = 2.0
     """Of slow (delay) and clock_skew (may be negative)."""
+    late_date: bool = False
+    """Of slow: `Date` is the moment of sending, not that of reading the rows."""
     code: int = 4
     """Of error_body."""
     status: int | None = None
@@ -93,6 +100,7 @@ class Faults:
         unknown = sorted(set(values) - settable)
         if unknown:
             raise ValueError(f"no such field: {', '.join(unknown)}; there are {', '.join(sorted(settable))}")
+        values = {name: _number(name, value) if name in NUMBERS else value for name, value in values.items()}
         fault = Fault(**values)
         if fault.kind not in KINDS:
             raise ValueError(f"no such kind: {fault.kind}; there are {', '.join(KINDS)}")
@@ -120,3 +128,12 @@ class Faults:
         before = len(self.listed)
         self.listed = [fault for fault in self.listed if fault_id is not None and fault.id != fault_id]
         return before - len(self.listed)
+
+
+def _number(name: str, value: Any) -> Any:
+    """A number, or text that is a whole one: the truth spells ids as text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"{name} is a number, not {value!r}")

@@ -42,8 +42,8 @@ class Simulator:
 
     def begin(self, request: Request) -> Delivery:
         """The call arrives: it is counted, then refused, answered or broken."""
-        now = self.now()
         self.advance()
+        now = self.now()
         key = identify(self.world, request).key or ANONYMOUS
         refusal = self.admission.enter(request, key, now, self.policy)
         try:
@@ -57,7 +57,7 @@ class Simulator:
         if not caller_accepted(self.policy, request):
             self.audit.caller_refusals += 1
         response = refusal or respond(self.world, request, now, self.policy)
-        delivery = Delivery(response, delay_seconds=self.policy.latency_seconds)
+        delivery = Delivery(response, now, delay_seconds=self.policy.latency_seconds)
         fault = self.faults.strike(request, key, now)
         if fault is not None:
             delivery = damage(fault, delivery)
@@ -78,7 +78,8 @@ class Simulator:
     def dated(self, delivery: Delivery) -> Response:
         if delivery.date_offset is None:
             return delivery.response
-        return delivery.response.with_header("Date", formatdate(self.now() + delivery.date_offset, usegmt=True))
+        base = self.now() if delivery.late_date else delivery.answered_at
+        return delivery.response.with_header("Date", formatdate(base + delivery.date_offset, usegmt=True))
 
     def advance(self) -> None:
         """Lets happen what the pace says has happened by now."""
