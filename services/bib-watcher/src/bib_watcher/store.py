@@ -99,11 +99,17 @@ class RaceBibs:
 async def race_bibs(connection: Connection, group: Group, diffs: Sequence[BibDiff]) -> RaceBibs:
     """Who wears the new bibs, whose the registrations are, and which events are bundles."""
     where = (group.provider_id, group.timing_partner_id, group.race_id)
+    bibs = sorted({each.after for each in diffs if each.after is not None})
     worn = await connection.fetch(
-        "SELECT bib, registration_id, event_id, user_id FROM participants WHERE provider_id = $1"
-        " AND timing_partner_id = $2 AND race_id = $3 AND bib = ANY($4) AND removed_at IS NULL ORDER BY registration_id",
+        """
+        SELECT bib, registration_id, event_id, user_id FROM participants
+        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
+          AND left(bib, 100) = ANY($5) AND bib = ANY($4) AND bib IS NOT NULL AND removed_at IS NULL
+        ORDER BY registration_id
+        """,
         *where,
-        sorted({each.after for each in diffs if each.after is not None}),
+        bibs,
+        [each[:100] for each in bibs],
     )
     people = await connection.fetch(
         "SELECT registration_id, user_id, provider_modified_at FROM participants WHERE provider_id = $1"
@@ -141,29 +147,30 @@ async def record(
     connection: Connection, group: Group, events: Sequence[BibEvent], bibs: RaceBibs, now: datetime
 ) -> list[BibEvent]:
     """Append to the bib history; the events that were not there already."""
-    fresh = []
-    for each in events:
-        tag = await connection.execute(
-            """
-            INSERT INTO bib_history (provider_id, timing_partner_id, race_id, event_id, registration_id, kind, before,
-                after, other_registration_id, feed_id, run_id, reason, provider_modified_at, detected_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING
-            """,
-            group.provider_id,
-            group.timing_partner_id,
-            group.race_id,
-            each.diff.event_id,
-            each.diff.registration_id,
-            each.kind,
-            each.diff.before,
-            each.diff.after,
-            each.other_registration_id,
-            each.diff.feed_id,
-            group.run_id,
-            group.reason,
-            bibs.modified.get(each.diff.registration_id),
-            now,
-        )
-        if tag.endswith("1"):
-            fresh.append(each)
-    return fresh
+    rows = await connection.fetch(
+        """
+        INSERT INTO bib_history (provider_id, timing_partner_id, race_id, event_id, registration_id, kind, before,
+            after, other_registration_id, feed_id, run_id, reason, provider_modified_at, detected_at)
+        SELECT $1, $2, $3, e.event_id, e.registration_id, e.kind, e.before, e.after, e.other, e.feed_id, $4, $5,
+            e.modified_at, $6
+        FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[],
+            $14::timestamptz[]) AS e (event_id, registration_id, kind, before, after, other, feed_id, modified_at)
+        ON CONFLICT DO NOTHING RETURNING feed_id, kind
+        """,
+        group.provider_id,
+        group.timing_partner_id,
+        group.race_id,
+        group.run_id,
+        group.reason,
+        now,
+        [each.diff.event_id for each in events],
+        [each.diff.registration_id for each in events],
+        [str(each.kind) for each in events],
+        [each.diff.before for each in events],
+        [each.diff.after for each in events],
+        [each.other_registration_id for each in events],
+        [each.diff.feed_id for each in events],
+        [bibs.modified.get(each.diff.registration_id) for each in events],
+    )
+    fresh = {(row["feed_id"], row["kind"]) for row in rows}
+    return [each for each in events if (each.diff.feed_id, str(each.kind)) in fresh]

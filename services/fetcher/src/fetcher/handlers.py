@@ -137,6 +137,8 @@ async def _outcome(run: Run, fetching: Any) -> None:
         code = error.reason if isinstance(error, Never) else "later" if isinstance(error, Later) else "unexpected"
         message = str(error) if isinstance(error, SyncError) else f"an unexpected {type(error).__name__}"
         await store.release(house.database, run.claimed, house.clock.now(), code=code, message=message)
+        if isinstance(error, Never):
+            await _fail(house, request, run.claimed, run.delivery_id, code, Consequence.NEVER.value, message)
         raise
 
 
@@ -191,7 +193,7 @@ async def _fetch(run: Run) -> None:
             got,
             attempt=run.claimed.attempt,
             mode=request.mode,
-            removals=request.removals and request.modified_after is not None,
+            removals=request.removals and request.removed_after is not None,
             smallest_page=run.provider.capabilities.smallest_default_page,
         )
         if not await store.save(house.database, run.claimed, run.progress, house.clock.now(), lease):
@@ -201,7 +203,6 @@ async def _fetch(run: Run) -> None:
 
 async def _next_page(run: Run) -> Answered:
     request, progress, provider = run.request, run.progress, run.provider
-    after = request.modified_after
     race_id = request.race_id or ""
     match progress.stage:
         case Stage.RACES:
@@ -212,13 +213,18 @@ async def _next_page(run: Run) -> Answered:
                 race_id,
                 request.event_ids,
                 after_id=progress.last_id,
-                modified_after=after if request.mode is Mode.INCREMENTAL else None,
+                modified_after=_seconds(request.modified_after) if request.mode is Mode.INCREMENTAL else None,
                 page_size=run.settings.page_size,
                 include=_include(run.house),
             )
             read = provider.read_participants
         case Stage.REMOVED:
-            call = provider.ask_removed(race_id, request.event_ids, after_id=progress.last_id, modified_after=after)
+            call = provider.ask_removed(
+                race_id,
+                request.event_ids,
+                after_id=progress.last_id,
+                modified_after=_seconds(request.removed_after),
+            )
             read = provider.read_removed
         case Stage.BIB:
             call = provider.ask_bib(race_id, request.event_ids, request.bib or "", include=_include(run.house))
@@ -245,9 +251,7 @@ def _check(provider: Provider, progress: Progress, page: Page) -> None:
     if progress.stage in {Stage.PARTICIPANTS, Stage.REMOVED}:
         provider.check_page(page, after_id=progress.last_id)
         if page.count and page.last_id is None:
-            raise ProviderFailure(
-                "a page has no id to go on from", consequence=Consequence.LATER, code="paging_stuck"
-            )
+            raise ProviderFailure("a page has no id to go on from", consequence=Consequence.LATER, code="paging_stuck")
 
 
 async def _verify(run: Run, page: Page | None) -> None:
@@ -345,6 +349,11 @@ def _end(
         failure=failure,
     )
     return _message(house, body, request, cause)
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    """Whole Unix seconds, rather too early than too late."""
+    return None if moment is None else int(moment.timestamp())
 
 
 def _instant(seconds: int | None) -> datetime | None:

@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from shared.bus.topology import WRITE_QUEUES
+from shared.bus.topology import DEAD_QUEUE, WRITE_QUEUES
 from shared.runtime import House
 from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
 
+from writer.graveyard import on_dead_letter
 from writer.handlers import on_message
 from writer.settings import WriterSettings
 
@@ -16,4 +17,5 @@ async def run(house: House, settings: WriterSettings | None = None) -> None:
     settings = settings or load(WriterSettings)
     handler = partial(on_message, house=house, settings=settings)
     consumer = await house.bus.consume(WRITE_QUEUES, handler, concurrency=settings.write_concurrency)
-    await consume_until_stopping(house, [consumer])
+    keeper = await house.bus.consume([DEAD_QUEUE], partial(on_dead_letter, house=house), concurrency=1)
+    await consume_until_stopping(house, [consumer, keeper])

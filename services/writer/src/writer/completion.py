@@ -63,7 +63,7 @@ async def complete_if_whole(
 ) -> bool:
     """Complete the run if all of its pass is applied and its end is known; say whether it did."""
     row = await connection.fetchrow(
-        "SELECT state, kind, mode, event_ids, ranges, batches, credential_id, deadline_at, progress->'end' AS ending"
+        "SELECT state, kind, mode, removals, event_ids, ranges, batches, credential_id, deadline_at, progress->'end' AS ending"
         " FROM sync_runs WHERE run_id = $1 FOR UPDATE",
         run_id,
     )
@@ -79,7 +79,7 @@ async def complete_if_whole(
     if row["kind"] == Kind.RACE:
         if row["mode"] == Mode.FULL:
             await _remove_missing(connection, run_id, place, row, end, house=house, settings=settings, now=now)
-        cursor = await _move_cursor(connection, place, row["event_ids"], end)
+        cursor = await _move_cursor(connection, place, row["event_ids"], end, removals=row["removals"])
         await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
     elif row["kind"] == Kind.DISCOVER:
         await _mark_missing_races(connection, run_id, place, row, end, now)
@@ -192,9 +192,13 @@ def removed_diff(removal: Removal, bib: str | None) -> Diff:
 
 
 async def _move_cursor(
-    connection: Connection, place: store.Place, event_ids: list[str], end: SyncFetched
+    connection: Connection, place: store.Place, event_ids: list[str], end: SyncFetched, *, removals: bool
 ) -> datetime | None:
-    """Move the cursor of every event of the pass, never backwards, in the transaction that completed it."""
+    """Move the cursor of every event of the pass, never backwards, in the transaction that completed it.
+
+    The cursor of removed people moves only with a pass that asked for them: most rounds do not. The first full pass
+    sets it too, since nobody was known before.
+    """
     before = await connection.fetchval(
         "SELECT min(cursor_at) FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND event_id = ANY($3)",
         place.provider_id,
@@ -214,12 +218,17 @@ async def _move_cursor(
         )
     if cursor is not None:
         await connection.execute(
-            "UPDATE events SET cursor_at = greatest(cursor_at, $4) WHERE provider_id = $1 AND timing_partner_id = $2"
-            " AND event_id = ANY($3) AND cursor_at IS DISTINCT FROM greatest(cursor_at, $4)",
+            """
+            UPDATE events SET cursor_at = greatest(cursor_at, $4), removals_cursor_at = CASE
+                WHEN $5 OR removals_cursor_at IS NULL THEN greatest(removals_cursor_at, $4) ELSE removals_cursor_at END
+            WHERE provider_id = $1 AND timing_partner_id = $2 AND event_id = ANY($3)
+              AND ($5 OR removals_cursor_at IS NULL OR cursor_at IS DISTINCT FROM greatest(cursor_at, $4))
+            """,
             place.provider_id,
             place.timing_partner_id,
             event_ids,
             cursor,
+            removals,
         )
     return cursor
 

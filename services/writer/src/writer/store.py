@@ -266,14 +266,19 @@ async def restore(
 async def mark_removed(
     connection: Connection, place: Place, removals: Sequence[Removal], *, fetched_at: datetime, now: datetime
 ) -> None:
-    """Mark people as gone, with the reason; their rows stay. A later reason replaces an inferred one."""
+    """Mark people as gone, with the reason; their rows stay. A later reason replaces an inferred one.
+
+    Those gone already are known to be gone as of now: a page older than that must not bring them back.
+    """
     await connection.execute(
         """
         UPDATE participants p SET removed_at = coalesce(removed_at, $5), removed_reason = r.reason,
-            new_registration_id = r.successor, presence_at = greatest(presence_at, $4), changed_at = $5
+            new_registration_id = r.successor, presence_at = greatest(presence_at, $4),
+            changed_at = CASE WHEN removed_reason IS DISTINCT FROM r.reason
+                OR new_registration_id IS DISTINCT FROM r.successor THEN $5 ELSE changed_at END
         FROM unnest($3::text[], $6::text[], $7::text[]) AS r (registration_id, reason, successor)
         WHERE p.provider_id = $1 AND p.timing_partner_id = $2 AND p.registration_id = r.registration_id
-          AND (p.removed_reason, p.new_registration_id) IS DISTINCT FROM (r.reason, r.successor)
+          AND (p.presence_at < $4 OR (p.removed_reason, p.new_registration_id) IS DISTINCT FROM (r.reason, r.successor))
         """,
         place.provider_id,
         place.timing_partner_id,

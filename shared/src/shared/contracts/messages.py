@@ -49,6 +49,9 @@ class SyncRequest(Body):
     race_id: str | None = Field(default=None, description="the race, unless kind is discover")
     event_ids: tuple[str, ...] = Field(default=(), description="the wanted events of the race")
     modified_after: AwareDatetime | None = Field(default=None, description="the cursor; absent in a full pass")
+    removed_after: AwareDatetime | None = Field(
+        default=None, description="the cursor of the list of removed people; absent: nobody was known before"
+    )
     bib: str | None = Field(default=None, description="the bib to look up, when kind is bib")
     deadline_seconds: int = Field(default=1800, ge=1, description="from the first call to completion")
 

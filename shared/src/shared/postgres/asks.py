@@ -56,7 +56,7 @@ class Wanted:
 
     event_ids: tuple[str, ...]
     cursor: datetime | None  # the smallest; None when one of them has none
-    newest_known: datetime | None  # the smallest cursor there is, for removals in a full pass
+    removals_cursor: datetime | None  # the same for removed people, of the events known before
 
 
 async def wanted_events(
@@ -70,7 +70,7 @@ async def wanted_events(
     """The race's events still on the provider's list whose last moment is less than an hour ago."""
     rows = await connection.fetch(
         """
-        SELECT event_id, cursor_at FROM events
+        SELECT event_id, cursor_at, removals_cursor_at FROM events
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
           AND coalesce(ends_at, starts_at, $4) > $4::timestamptz - interval '1 hour'
           AND (cardinality($5::text[]) = 0 OR event_id = ANY($5))
@@ -87,7 +87,9 @@ async def wanted_events(
     return Wanted(
         event_ids=tuple(row["event_id"] for row in rows),
         cursor=min(known) if known and len(known) == len(cursors) else None,
-        newest_known=min(known, default=None),
+        removals_cursor=min(
+            (row["removals_cursor_at"] for row in rows if row["removals_cursor_at"] is not None), default=None
+        ),
     )
 
 
@@ -184,6 +186,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
     row = await connection.fetchrow("SELECT * FROM sync_runs WHERE run_id = $1", run_id)
     assert row is not None
     cursor: datetime | None = None
+    removed_after: datetime | None = None
     if row["kind"] == Kind.RACE:
         found = await wanted_events(
             connection,
@@ -193,9 +196,11 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
             now,
             tuple(row["event_ids"]),
         )
-        # A full pass asks for everybody; its removals need only reach back to what was known before.
-        cursor = found.cursor if row["mode"] == Mode.INCREMENTAL else found.newest_known
-    await connection.execute("UPDATE sync_runs SET modified_after = $2 WHERE run_id = $1", run_id, cursor)
+        cursor = found.cursor if row["mode"] == Mode.INCREMENTAL else None
+        removed_after = found.removals_cursor if row["removals"] else None
+    await connection.execute(
+        "UPDATE sync_runs SET modified_after = $2, removed_after = $3 WHERE run_id = $1", run_id, cursor, removed_after
+    )
     body = SyncRequest(
         run_id=run_id,
         kind=Kind(row["kind"]),
@@ -209,6 +214,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
         race_id=row["race_id"],
         event_ids=tuple(row["event_ids"]),
         modified_after=cursor,
+        removed_after=removed_after,
         bib=row["bib"],
         deadline_seconds=row["deadline_seconds"],
     )

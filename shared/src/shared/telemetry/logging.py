@@ -5,6 +5,7 @@ No person and no secret is ever passed to a logger; what other libraries might p
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
@@ -12,14 +13,14 @@ import structlog
 QUIET = ("httpx", "httpcore", "aio_pika", "aiormq", "asyncio", "asyncpg")
 
 
-def configure_logging(form: str = "human", level: str = "INFO") -> None:
-    """Set up structlog once: ``human`` lines or ``json``, to standard error."""
+def configure_logging(form: str = "human", level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Set up structlog once: ``human`` lines or ``json``, to standard error or another stream."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        else structlog.dev.ConsoleRenderer(colors=stream is None and sys.stderr.isatty(), pad_event_to=0)
     )
     structlog.configure(
         processors=[
@@ -30,6 +31,6 @@ def configure_logging(form: str = "human", level: str = "INFO") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -157,6 +157,7 @@ CREATE TABLE hub.events (
     changed_at timestamptz NOT NULL,
     missing_at timestamptz,
     cursor_at timestamptz,                   -- where the next incremental sync starts; null: a full pass is needed
+    removals_cursor_at timestamptz,          -- the same for the list of removed people, which is not asked every round
     PRIMARY KEY (provider_id, timing_partner_id, event_id)
 );
 CREATE INDEX events_of_race ON hub.events (provider_id, timing_partner_id, race_id);
@@ -201,7 +202,8 @@ CREATE TABLE hub.participants (
 -- A race's active people: the end of a full pass, counts, lists.
 CREATE INDEX participants_of_race ON hub.participants (timing_partner_id, race_id, event_id) WHERE removed_at IS NULL;
 -- Who wears this bib: duplicates, look-ups, bib lists.
-CREATE INDEX participants_bib ON hub.participants (timing_partner_id, race_id, bib)
+-- (Its beginning only: a bib is text of any length, an index entry is not.)
+CREATE INDEX participants_bib ON hub.participants (timing_partner_id, race_id, left(bib, 100))
     WHERE bib IS NOT NULL AND removed_at IS NULL;
 
 -- ── Asking ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,6 +238,7 @@ CREATE TABLE hub.sync_runs (
     mode text NOT NULL,
     removals boolean NOT NULL DEFAULT false,
     modified_after timestamptz,
+    removed_after timestamptz,
     bib text,
     sync_class text NOT NULL,
     reason text NOT NULL,
@@ -421,7 +424,8 @@ CREATE TABLE hub.dead_letters (
     dead_at timestamptz NOT NULL,
     body bytea NOT NULL,
     resolved_at timestamptz,
-    resolution text
+    resolution text,
+    UNIQUE (message_id, queue, dead_at)      -- delivered twice, kept once
 );
 CREATE INDEX dead_letters_open ON hub.dead_letters (item_id) WHERE resolved_at IS NULL;
 

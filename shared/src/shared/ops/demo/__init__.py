@@ -1,0 +1,1 @@
+"""`hub up --demo`: the whole hub against a pretend RunSignUp, from onboarding to the comparison."""
