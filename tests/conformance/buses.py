@@ -84,7 +84,7 @@ async def in_process(policy: Policy) -> AsyncIterator[World]:
     try:
         yield World("inprocess", bus, clock, handled)
     finally:
-        await bus.close()
+        await close(bus)
         driver.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await driver
@@ -98,6 +98,14 @@ async def rabbitmq(policy: Policy, url: str) -> AsyncIterator[World]:
     try:
         yield World("rabbitmq", bus, clock, handled)
     finally:
+        await close(bus)
+
+
+async def close(bus: InProcessBus | AmqpBus) -> None:
+    """Close it, also after a test that failed and left a handler waiting for good."""
+    try:
+        await asyncio.wait_for(bus.close(), 5)
+    except TimeoutError:
         await bus.close()
 
 

@@ -366,6 +366,23 @@ async def test_stop_waits_for_the_handlers_in_flight_and_gives_the_rest_back(wor
     assert rest.ids == ["b", "c", "d"]
 
 
+async def test_what_arrives_while_a_consumer_ends_goes_back_at_once(world: World) -> None:
+    """Not only when the last handler is done, which may take minutes."""
+    go = asyncio.Event()
+
+    async def wait(_: Delivery) -> None:
+        await go.wait()
+
+    seen = Seen(wait)
+    await world.bus.publish([a_request() for _ in range(60)])
+    consumer = await world.bus.consume([NEAR], seen, concurrency=1, prefetch=50)
+    await eventually(lambda: len(seen))
+    stopping = asyncio.create_task(consumer.stop())
+    await depth_is(world.bus, NEAR, 59)
+    go.set()
+    await asyncio.wait_for(stopping, 10)
+
+
 async def test_a_stop_out_of_patience_cuts_the_handlers_short_and_loses_nothing(world: World) -> None:
     async def hang(_: Delivery) -> None:
         await asyncio.Event().wait()

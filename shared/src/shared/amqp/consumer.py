@@ -73,6 +73,7 @@ class AmqpConsumer:
         self._lost = asyncio.Event()
         self._ended = asyncio.Event()
         self._aborted = False
+        self._returning = False  # what is not being handled goes back at once
         self._consuming: list[tuple[AbstractQueue, str]] = []
         self._channel: AbstractChannel | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -156,10 +157,13 @@ class AmqpConsumer:
         log.info("consuming", action="consuming", lanes=list(self._lanes), prefetch=self._prefetch)
 
     async def _on_message(self, channel: AbstractChannel, lane: int, incoming: AbstractIncomingMessage) -> None:
-        # When ending or on a channel that was given up, it is left alone: it returns when the channel closes.
-        if channel is self._channel and not self._pool.ending.is_set():
-            delivery = wire.arrived(incoming, self._lanes[lane], self.clock.now())
-            self._pool.put(lane, AmqpTaken(self, incoming, delivery))
+        if channel is not self._channel:
+            return  # given up: it comes again on the next one
+        taken = AmqpTaken(self, incoming, wire.arrived(incoming, self._lanes[lane], self.clock.now()))
+        if self._returning:
+            await taken.release()
+        else:
+            self._pool.put(lane, taken)  # when ending nobody picks it, and it goes back with the others
 
     def _on_loss(self, _sender: object, _error: BaseException | None) -> None:
         self._lost.set()
@@ -221,8 +225,9 @@ class AmqpConsumer:
             if self._channel and not self._channel.is_closed:
                 with contextlib.suppress(SyncError), translated("ending a consumer"):
                     await queue.cancel(tag, timeout=ANSWER_TIMEOUT)
-        for _, taken in self._pool.clear():
-            if not self._aborted:  # then the channel's end returns all of it at once
+        if not self._aborted:  # then the channel's end returns all of it at once
+            self._returning = True
+            for _, taken in self._pool.clear():
                 await taken.release()
         await self._pool.finished()
         await self._let_go()

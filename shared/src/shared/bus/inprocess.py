@@ -153,8 +153,7 @@ class InProcessBus:
         self._closed = True
         for line in self._lines.values():
             line.room.set()
-        for consumer in tuple(self._consumers):
-            await consumer.stop()
+        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
         for task in self._delayed:
             task.cancel()
         if self._delayed:
