@@ -18,10 +18,11 @@ def next_cursor(
 
     A long pass sees new rows late: while it pages through old ids, edits happen behind it. So the newest
     modification seen is trusted only up to the provider's clock at the first answer (its ``Date``), or, when
-    it told no time, up to the newest of the first page. Nothing seen moves nothing.
+    it told no time, up to the newest of the first page. Nothing seen moves nothing, and neither does what came
+    behind a first page that told neither (an empty one without a ``Date``).
     """
-    if newest_seen is None:
-        return before
     bound = first_answer_at if first_answer_at is not None else first_page_newest
-    candidate = (newest_seen if bound is None else min(newest_seen, bound)) - overlap
+    if newest_seen is None or bound is None:
+        return before
+    candidate = min(newest_seen, bound) - overlap
     return candidate if before is None else max(before, candidate)
