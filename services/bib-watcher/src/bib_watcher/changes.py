@@ -94,6 +94,8 @@ def _conflicts(
 ) -> bool:
     if other.registration_id == diff.registration_id:
         return False
+    if other.event_id == diff.event_id:
+        return True  # in one event a bib has one wearer, whatever the event is bundled with
     related = other.event_id in bundles.get(diff.event_id, set()) or diff.event_id in bundles.get(other.event_id, set())
     mine = users.get(diff.registration_id)
     strangers = mine is not None and other.user_id is not None and mine != other.user_id
