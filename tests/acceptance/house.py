@@ -1,0 +1,208 @@
+"""A running hub against a simulated RunSignUp, for stories: in this process, or as processes over RabbitMQ."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.domain.run import Kind, Mode, Reason, SyncClass
+from shared.ops.demo.comparing import Comparison, compare
+from shared.ops.demo.provider import PretendProvider, pretend_provider
+from shared.postgres import Database
+from shared.postgres.asks import Ask, ask
+from shared.runtime.service import keep_running, open_house, services
+from shared.secrets import Sealer, new_key
+from shared.settings import Settings
+
+SERVICES = ("scheduler", "fetcher", "writer", "bib_watcher")
+
+#: Long enough for two busy cores, short enough to notice: what a story waits for comes within seconds.
+PATIENCE = 45.0
+
+#: A race morning compressed: what is a minute outside is two seconds here.
+QUICK = {"HUB_INTERVAL_RACEDAY_SECONDS": "2", "HUB_DISCOVERY_SECONDS": "3", "HUB_TICK_SECONDS": "0.3"}
+
+
+async def until(true: Callable[[], Awaitable[object]], what: str, seconds: float = PATIENCE) -> None:
+    """Return when it is true; fail, saying what was waited for, when it does not become so in time."""
+    async with asyncio.timeout(seconds) as bound:
+        try:
+            while not await true():
+                await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            if bound.expired():
+                raise AssertionError(f"waited {seconds:.0f} s in vain: {what}") from None
+            raise
+
+
+@dataclass(slots=True)
+class Hub:
+    """The hub as an operator and a provider see it."""
+
+    database: Database
+    provider: PretendProvider
+    keys: dict[str, int] = field(default_factory=dict)  # key: timing partner
+    processes: dict[str, list[asyncio.subprocess.Process]] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    logs: Path | None = None
+
+    async def onboard(self) -> None:
+        """Enter every partner of the pretend world with the SQL of the operators' handbook."""
+        async with self.database.transaction("onboarding") as connection:
+            for each in await self.provider.partners():
+                partner = await connection.fetchval(
+                    "INSERT INTO public.timing_partners (company_name) VALUES ($1) RETURNING timing_partner_id",
+                    each.name,
+                )
+                await connection.execute(
+                    "INSERT INTO partner_provider_credentials (timing_partner_id, provider_id, principal, secret,"
+                    " credential_type) VALUES ($1, 2, $2, $3, $4)",
+                    partner,
+                    each.key,
+                    each.secret,
+                    each.form,
+                )
+                self.keys[each.key] = partner
+
+    async def loaded(self) -> bool:
+        """Every key was discovered with and every race fully loaded once."""
+        row = await self.database.fetchrow(
+            "SELECT (SELECT count(*) FROM credentials WHERE last_discovered_at IS NULL) AS blind,"
+            " (SELECT count(*) FROM credentials) AS keys,"
+            " (SELECT count(*) FROM race_sync WHERE last_full_at IS NULL AND state = 'active') AS unloaded"
+        )
+        return row is not None and row["keys"] == len(self.keys) and not row["blind"] and not row["unloaded"]
+
+    async def ask_for_everything(self, mode: Mode = Mode.INCREMENTAL) -> None:
+        """What `hub sync --wait` does, without the looks."""
+        import datetime
+
+        now = datetime.datetime.now(datetime.UTC)
+        runs = []
+        async with self.database.transaction("asking") as connection:
+            for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
+                run = await ask(connection, wish(row, mode), now)
+                if run is not None:
+                    runs.append(run)
+
+        async def all_ended() -> bool:
+            return not await self.database.fetchval(
+                "SELECT count(*) FROM sync_runs WHERE requested_at >= $1 AND reason = 'operator'"
+                " AND state IN ('queued', 'requested', 'running', 'fetched')",
+                now,
+            )
+
+        await until(all_ended, "the operator's runs to end")
+
+    async def compare(self) -> Comparison:
+        """Everybody of every future event against the provider's truth."""
+        found = Comparison()
+        await compare(self.database, self.provider, self.keys, found)
+        return found
+
+    async def is_identical(self) -> None:
+        """Ask for everything, then everybody must be identical and no rolling hour over budget."""
+        await self.ask_for_everything()
+        found = await self.compare()
+        assert found.compared > 0
+        assert (found.missing, found.surplus, found.different) == ([], [], {})
+        assert (await self.provider.get("/audit"))["quota_violations"] == 0
+
+    async def count(self, statement: str, *arguments: Any) -> int:
+        """A number from the database."""
+        number: int = await self.database.fetchval(statement, *arguments)
+        return number
+
+    async def start(self, service: str, copies: int = 1) -> None:
+        """Start a service as a process of its own."""
+        for _ in range(copies):
+            assert self.logs is not None
+            with (self.logs / f"{service}.log").open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", service, env=self.environment, stdout=log, stderr=log
+                )
+            self.processes.setdefault(service, []).append(process)
+
+    async def kill(self, service: str) -> None:
+        """kill -9 the oldest process of a service."""
+        process = self.processes[service].pop(0)
+        process.kill()
+        await process.wait()
+
+    async def stop(self, service: str) -> int:
+        """SIGTERM the oldest process of a service; its exit code."""
+        process = self.processes[service].pop(0)
+        process.send_signal(signal.SIGTERM)
+        return await process.wait()
+
+
+def wish(row: Mapping[str, Any], mode: Mode) -> Ask:
+    """An operator's ask for a race."""
+    import uuid
+
+    return Ask(
+        run_id=uuid.uuid4(),
+        kind=Kind.RACE,
+        provider="runsignup",
+        provider_id=row["provider_id"],
+        timing_partner_id=row["timing_partner_id"],
+        credential_id=row["credential_id"],
+        source="hub",
+        reason=Reason.OPERATOR,
+        sync_class=SyncClass.RACEDAY,
+        mode=mode,
+        removals=True,
+        race_id=row["race_id"],
+        needs_fresh=True,
+    )
+
+
+@asynccontextmanager
+async def embedded_hub(database_url: str, home: Path, *world: str) -> AsyncIterator[Hub]:
+    """All four services in this process, on the in-process bus."""
+    async with pretend_provider(*(world or ("--world", "small"))) as provider:
+        settings = Settings(
+            database_url=database_url, amqp_url=None, home=home, runsignup_base_url=provider.url, secret_key=new_key()
+        )
+        async with open_house(settings, name="test") as house:
+            running = asyncio.create_task(keep_running(house, services()))
+            try:
+                yield Hub(house.database, provider)
+            finally:
+                house.stopping.set()
+                await running
+
+
+@asynccontextmanager
+async def distributed_hub(
+    database_url: str, amqp_url: str, home: Path, *world: str, start: tuple[str, ...] = SERVICES
+) -> AsyncIterator[Hub]:
+    """Each service as a process, over RabbitMQ; they are killed at the end."""
+    async with pretend_provider(*(world or ("--world", "small"))) as provider:
+        environment = {
+            **os.environ,
+            "HUB_DATABASE_URL": database_url,
+            "HUB_AMQP_URL": amqp_url,
+            "HUB_RUNSIGNUP_BASE_URL": provider.url,
+            "HUB_SECRET_KEY": new_key(),
+            "HUB_LOG_FORMAT": "json",
+            "HUB_GRACE_SECONDS": "5",
+        }
+        Sealer.from_text(environment["HUB_SECRET_KEY"])
+        database = await Database.connect(database_url, size=4)
+        hub = Hub(database, provider, environment=environment, logs=home)
+        try:
+            for each in start:
+                await hub.start(each)
+            yield hub
+        finally:
+            for process in [process for copies in hub.processes.values() for process in copies]:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+            await database.close()
