@@ -1,0 +1,118 @@
+"""Whether a call may go out, most lasting obstacle first."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, is_privileged
+from hypothesis import given
+from hypothesis import strategies as st
+from shared.domain.run import Reason, SyncClass
+
+from tests.builders import at
+
+FREE = Slot(0, None, at(-1))
+OURS = Slot(1, "ours", at(60))
+THEIRS = Slot(1, "theirs", at(60))
+
+CALM = Situation(
+    now=at(0),
+    limit=1000,
+    counting=0,
+    frees_at=None,
+    blocked_until=None,
+    block_reason=None,
+    slots=(FREE, Slot(1, None, at(-1))),
+    other_waits=False,
+)
+
+
+def test_with_budget_and_a_free_slot_a_call_goes_out() -> None:
+    assert decide(CALM, 900, "ours") == Go(0)
+
+
+def test_a_slot_whose_lease_ends_now_is_free() -> None:
+    assert decide(replace(CALM, slots=(Slot(0, "theirs", at(0)),)), 900, "ours") == Go(0)
+
+
+def test_a_spent_budget_postpones_until_enough_calls_have_stopped_counting() -> None:
+    assert decide(replace(CALM, counting=900, frees_at=at(50)), 900, "ours") == Postpone(at(50), "budget")
+
+
+def test_the_last_call_of_a_budget_still_goes_out() -> None:
+    assert decide(replace(CALM, counting=899), 900, "ours") == Go(0)
+
+
+def test_a_key_without_any_allowance_waits_an_hour() -> None:
+    assert decide(CALM, 0, "ours") == Postpone(at(3600), "budget")
+
+
+@pytest.mark.parametrize("reason", ["throttled", "slow", None])
+def test_a_blocked_key_is_postponed_until_its_block_ends(reason: str | None) -> None:
+    blocked = replace(CALM, blocked_until=at(300), block_reason=reason, counting=900, frees_at=at(9))
+    assert decide(blocked, 900, "ours") == Postpone(at(300), reason or "blocked")
+
+
+def test_a_block_that_ends_now_blocks_no_more() -> None:
+    assert decide(replace(CALM, blocked_until=at(0), block_reason="slow"), 900, "ours") == Go(0)
+
+
+def test_without_a_free_slot_it_is_a_matter_of_seconds() -> None:
+    assert decide(replace(CALM, slots=(replace(OURS, number=0), THEIRS)), 900, "ours") == Hold(fair=False)
+
+
+def test_a_key_takes_both_slots_while_nobody_else_waits() -> None:
+    assert decide(replace(CALM, slots=(FREE, OURS)), 900, "ours") == Go(0)
+
+
+def test_a_key_with_a_slot_leaves_the_other_to_who_waits() -> None:
+    assert decide(replace(CALM, slots=(FREE, OURS), other_waits=True), 900, "ours") == Hold(fair=True)
+
+
+def test_a_key_without_a_slot_takes_one_though_another_waits() -> None:
+    assert decide(replace(CALM, slots=(FREE, THEIRS), other_waits=True), 900, "ours") == Go(0)
+
+
+def test_an_expired_lease_of_ones_own_does_not_count_as_a_slot() -> None:
+    gone = Slot(1, "ours", at(-5))
+    assert decide(replace(CALM, slots=(FREE, gone), other_waits=True), 900, "ours") == Go(0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "share", "privileged", "allowed"),
+    [(1000, 0.1, False, 900), (1000, 0.1, True, 1000), (5, 0.1, False, 5), (1, 0.99, False, 1), (10, 0.0, False, 10)],
+)
+def test_lower_classes_leave_a_reserve(limit: int, share: float, privileged: bool, allowed: int) -> None:
+    assert allowance(limit, share, privileged=privileged) == allowed
+
+
+@given(limit=st.integers(1, 5000), share=st.floats(0, 0.99), privileged=st.booleans())
+def test_an_allowance_is_never_more_than_the_limit_nor_nothing(limit: int, share: float, privileged: bool) -> None:
+    assert 1 <= allowance(limit, share, privileged=privileged) <= limit
+
+
+@pytest.mark.parametrize("sync_class", SyncClass)
+@pytest.mark.parametrize("reason", Reason)
+def test_only_race_day_work_and_an_operator_may_touch_the_reserve(sync_class: SyncClass, reason: Reason) -> None:
+    privileged = sync_class is SyncClass.RACEDAY or reason is Reason.OPERATOR
+    assert is_privileged(sync_class, reason) is privileged
+
+
+slots = st.lists(st.tuples(st.sampled_from((None, "ours", "theirs")), st.integers(-5, 5)), min_size=1, max_size=4).map(
+    lambda rows: tuple(Slot(number, key, at(until)) for number, (key, until) in enumerate(rows))
+)
+
+
+@given(slots=slots, waits=st.booleans(), counting=st.integers(0, 5), blocked=st.none() | st.integers(-5, 5))
+def test_a_call_goes_out_only_into_a_free_slot_within_the_allowance_and_unblocked(
+    slots: tuple[Slot, ...], waits: bool, counting: int, blocked: int | None
+) -> None:
+    until: datetime | None = None if blocked is None else at(blocked)
+    situation = replace(CALM, slots=slots, other_waits=waits, counting=counting, frees_at=at(9), blocked_until=until)
+    verdict = decide(situation, 3, "ours")
+    if isinstance(verdict, Go):
+        assert slots[verdict.slot].leased_until <= at(0)
+        assert counting < 3
+        assert until is None or until <= at(0)
+    elif isinstance(verdict, Postpone):
+        assert verdict.until > at(0)
