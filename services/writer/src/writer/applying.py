@@ -106,9 +106,11 @@ async def _write_people(
         for each in {each.registration_id: each for each in (*changed, *restored)}.values():
             row = before[each.registration_id]
             fields = differences(row, each) if each.registration_id in written else {}
+            if row["removed_at"] is not None:
+                fields.pop("bib", None)  # while gone, nobody wears it
             if each.registration_id in back:
                 if (bib := each.bib if each.registration_id in written else row["bib"]) is not None:
-                    fields["bib"] = (None, bib)  # while gone, nobody wore it
+                    fields["bib"] = (None, bib)
                 fields["removed_reason"] = (row["removed_reason"], None)
             diffs.append(_diff(each, "restored" if each.registration_id in back else "updated", fields))
     if new:

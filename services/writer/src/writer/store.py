@@ -80,8 +80,7 @@ async def insert_injected_run(
         """
         INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, mode,
             sync_class, reason, state, requested_at, finished_at, deadline_seconds)
-        VALUES ($1, 'replay:' || $1::text, 'replay', $2, $3, $4, $5, 'incremental', 'backfill', 'injected', 'completed',
-            $6, $6, 1)
+        VALUES ($1, $7, 'replay', $2, $3, $4, $5, 'incremental', 'backfill', 'injected', 'completed', $6, $6, 1)
         ON CONFLICT DO NOTHING
         """,
         run_id,
@@ -90,6 +89,7 @@ async def insert_injected_run(
         credential_id,
         place.race_id,
         now,
+        f"replay:{run_id}",
     )
 
 
