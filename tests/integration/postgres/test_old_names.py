@@ -524,3 +524,14 @@ async def test_only_runs_that_were_taken_up_are_history(connection: "Connection[
 
     assert [row["status"] for row in rows] == ["running", "running", "completed", "failed", "failed"]
     assert {row["duration_seconds"] for row in rows} == {None}
+
+
+async def test_a_run_that_waits_or_was_replaced_after_its_first_call_is_history_too(
+    connection: "Connection[Any]",
+) -> None:
+    await insert(connection, "sync_runs", state="queued", started_at=NOON)
+    await insert(connection, "sync_runs", state="replaced", started_at=NOON, finished_at=NOON, added=5)
+
+    rows = await connection.fetch("SELECT status, entries_success FROM sync_history ORDER BY sync_history_id")
+
+    assert [tuple(row) for row in rows] == [("running", 0), ("partial", 5)]
