@@ -36,7 +36,8 @@ async def number_changes(connection: Connection) -> int:
     """
     count: int | None = await connection.fetchval(
         """
-        WITH newest AS (SELECT coalesce(max(feed_first + size), 1) AS free FROM change_batches),
+        WITH newest AS (SELECT coalesce((SELECT feed_first + size FROM change_batches WHERE feed_first IS NOT NULL
+                ORDER BY feed_first DESC LIMIT 1), 1) AS free),
         numbered AS (
             SELECT batch_id, sum(size) OVER (ORDER BY batch_id) - size AS offset_
             FROM change_batches WHERE feed_first IS NULL
