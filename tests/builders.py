@@ -14,12 +14,13 @@ from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres import Database
 from shared.postgres.asks import Ask
 from shared.providers.registry import PROVIDERS
-from shared.secrets import fingerprint
+from shared.secrets import Sealer, fingerprint, row_name
 
 PROVIDER = PROVIDERS["runsignup"]
 
 #: The instant at which tests begin, a day on which nothing starts or ends.
 NOON = datetime(2027, 5, 12, 12, 0, tzinfo=UTC)
+SEALER = Sealer(bytes(32))
 RACE = "501"
 EVENT = "90011"
 
@@ -117,8 +118,9 @@ async def a_partner(database: Database, *, principal: str | None = None, state: 
         name = fingerprint(principal)
         await connection.execute(
             "INSERT INTO credentials (credential_id, sealed_secret, fingerprint, state, state_at, discover_due_at)"
-            " VALUES ($1, '', $2, $3, $4, $4)",
+            " VALUES ($1, $2, $3, $4, $5, $5)",
             credential,
+            SEALER.seal("invented-secret", row_name(credential, PROVIDER.provider_id, partner, principal)),
             name,
             state,
             NOON,

@@ -5,18 +5,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
+from uuid import UUID, uuid4
 
 import pytest
 from shared.bus.inprocess import InProcessBus
-from shared.bus.port import Message
-from shared.contracts import Body, decode
+from shared.bus.port import Delivery, Message
+from shared.contracts import Body, decode, encode
 from shared.postgres import Database
 from shared.providers.registry import PROVIDERS
 from shared.runtime import House
-from shared.secrets import Sealer
 from shared.settings import Settings, load
+from writer.handlers import on_message
+from writer.settings import WriterSettings
 
-from tests.builders import NOON
+from tests.builders import NOON, SEALER
 
 
 class ManualClock:
@@ -57,7 +59,7 @@ def a_house(database: Database, clock: ManualClock | None = None, *, seed: int =
     """A house on a real database, with a clock of its own and a bus that only records."""
     clock = clock or ManualClock()
     settings = load(Settings, _env_file=None)
-    return House(settings, clock, Random(seed), database, RecordingBus(clock), Sealer(bytes(32)))
+    return House(settings, clock, Random(seed), database, RecordingBus(clock), SEALER)
 
 
 @asynccontextmanager
@@ -70,8 +72,27 @@ async def a_database(url: str, *, size: int = 4) -> AsyncIterator[Database]:
         await database.close()
 
 
+def a_delivery(body: Body, *, message_id: UUID | None = None) -> Delivery:
+    """A message as a handler gets it."""
+    message = encode(body, id=message_id or uuid4(), occurred_at=NOON, source="test")
+    return Delivery(message, "test", 1, NOON)
+
+
+async def write(house: House, *bodies: Body, settings: WriterSettings | None = None) -> None:
+    """Let the writer handle messages, one after the other."""
+    for body in bodies:
+        await on_message(a_delivery(body), house=house, settings=settings or WriterSettings())
+
+
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
+    async with a_database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def other_database(database_url: str) -> AsyncIterator[Database]:
+    """Another process's connections to the same database."""
     async with a_database(database_url) as database:
         yield database
 
