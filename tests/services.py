@@ -24,6 +24,7 @@ import urllib.request
 import uuid
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -204,24 +205,31 @@ class GivenBroker:
         self.how = "the one that HUB_TEST_AMQP_URL names"
 
     def fresh(self) -> str:
-        asyncio.run(self._empty())
+        with ThreadPoolExecutor(1) as thread:  # a fixture may be asked for it while its own loop runs
+            thread.submit(asyncio.run, self._empty()).result()
         return self._url
 
     def drop(self, url: str) -> None:
         pass
 
     async def _empty(self) -> None:
-        import aio_pika
+        import aiormq
         from shared.bus import topology
         from shared.providers.registry import PROVIDERS
 
         names = [queue.name for queue in topology.queues((*PROVIDERS, "runsignup"))]
         names += [topology.DEAD_QUEUE, *map(topology.retry_queue, topology.RETRY_DELAYS)]
-        async with await aio_pika.connect(self._url) as connection:
+        exchanges = [topology.EXCHANGE, topology.DEAD_EXCHANGE]
+        exchanges += map(topology.retry_exchange, topology.RETRY_DELAYS)
+        connection = await aiormq.connect(self._url)
+        try:
             channel = await connection.channel()
             for name in names:
                 await channel.queue_delete(name)
-            await channel.close()
+            for name in exchanges:
+                await channel.exchange_delete(name)
+        finally:
+            await connection.close()
 
 
 class _ManagedBroker:
