@@ -32,7 +32,7 @@ async def until(true: Callable[[], Awaitable[object]], what: str, seconds: float
     """Return when it is true; fail, saying what was waited for, when it does not become so in time."""
     async with asyncio.timeout(seconds) as bound:
         try:
-            while not await true():
+            while not await true():  # noqa: ASYNC110 — what is waited for happens in other processes
                 await asyncio.sleep(0.1)
         except asyncio.CancelledError:
             if bound.expired():

@@ -95,13 +95,9 @@ async def on_sync_request(
         stored = await load_credential(connection, body.credential_id)
     if stored is None:
         raise Never(f"credential {body.credential_id} does not exist", reason="unknown_credential")
-    claimed = await store.claim(
-        house.database, body, provider_id=caller.provider.provider_id, now=now, lease=lease, new_run=house.new_id()
-    )
+    claimed = await store.claim(house.database, body, provider_id=caller.provider.provider_id, now=now, lease=lease)
     if claimed is None:
         return
-    if isinstance(claimed, store.Busy):
-        raise Later("another fetcher holds the run", retry_after=max(1.0, (claimed.until - now).total_seconds()))
     if stored.state in {"refused", "disabled"}:
         await _fail(
             house, body, claimed, delivery.message.id, f"key_{stored.state}", "credential", "its key is not in use"
@@ -136,7 +132,7 @@ async def _outcome(run: Run, fetching: Any) -> None:
         # The bus tries again, or gives up; whichever, the run must not wait for its lease.
         code = error.reason if isinstance(error, Never) else "later" if isinstance(error, Later) else "unexpected"
         message = str(error) if isinstance(error, SyncError) else f"an unexpected {type(error).__name__}"
-        await store.release(house.database, run.claimed, house.clock.now(), code=code, message=message)
+        await store.release(house.database, run.claimed, code=code, message=message)
         if isinstance(error, Never):
             await _fail(house, request, run.claimed, run.delivery_id, code, Consequence.NEVER.value, message)
         raise
@@ -154,7 +150,7 @@ async def _failed_call(run: Run, failure: ProviderFailure) -> None:
         consequence=failure.consequence.value,
     )
     if failure.consequence in {Consequence.LATER, Consequence.THROTTLED}:
-        await store.release(house.database, run.claimed, house.clock.now(), code=failure.code, message=str(failure))
+        await store.release(house.database, run.claimed, code=failure.code, message=str(failure))
         raise Later(str(failure), retry_after=failure.retry_after) from None
     if failure.consequence is Consequence.CREDENTIAL:
         async with house.database.transaction("refusing a key") as connection:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 from shared.contracts import SyncRequest
-from shared.domain.run import Kind, State
+from shared.domain.run import Kind
 from shared.postgres import Connection, Database
 from shared.postgres.asks import Ask, ask
 from shared.postgres.pool import notify
@@ -25,31 +25,20 @@ class Claim:
     began: bool  # its deadline runs already
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """Another fetcher holds the run."""
-
-    until: datetime
-
-
 async def claim(
-    database: Database, request: SyncRequest, *, provider_id: int, now: datetime, lease: timedelta, new_run: UUID
-) -> Claim | Busy | None:
+    database: Database, request: SyncRequest, *, provider_id: int, now: datetime, lease: timedelta
+) -> Claim | None:
     """Take a run, with a new attempt number; None when nothing is left to do for this message.
+
+    A run that another fetcher holds is left to it: should that one die, the scheduler requests the run again.
 
     A request without a run (a hand-written message) is asked for like any other first.
     """
     async with database.transaction("claiming a run") as connection:
         row = await _take(connection, request.run_id, now, lease)
         if row is None:
-            known = await connection.fetchrow(
-                "SELECT state, leased_until FROM sync_runs WHERE run_id = $1", request.run_id
-            )
-            if known is None:
-                await _adopt(connection, request, provider_id, now)
-                return None  # its own message follows through the outbox
-            if known["state"] == State.RUNNING and known["leased_until"] is not None:
-                return Busy(known["leased_until"])
+            if not await connection.fetchval("SELECT 1 FROM sync_runs WHERE run_id = $1", request.run_id):
+                await _adopt(connection, request, provider_id, now)  # its own message follows through the outbox
             return None
         return Claim(
             row["run_id"],
@@ -134,14 +123,13 @@ async def save(database: Database, claimed: Claim, progress: Progress, now: date
     return tag.endswith("1")
 
 
-async def release(database: Database, claimed: Claim, now: datetime, *, code: str, message: str) -> None:
-    """Let another attempt take the run at once; why this one ended is kept."""
+async def release(database: Database, claimed: Claim, *, code: str, message: str) -> None:
+    """Let the next delivery of its message take the run; why this attempt ended is kept."""
     await database.execute(
-        "UPDATE sync_runs SET leased_until = $3, error_code = $4, error = $5"
+        "UPDATE sync_runs SET state = 'requested', leased_until = NULL, error_code = $3, error = $4"
         " WHERE run_id = $1 AND attempt = $2 AND state = 'running'",
         claimed.run_id,
         claimed.attempt,
-        now,
         code,
         message,
     )

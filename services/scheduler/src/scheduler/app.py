@@ -12,7 +12,7 @@ from shared.settings import load
 from shared.telemetry import metrics
 
 from scheduler import store
-from scheduler.handlers import tick
+from scheduler.handlers import forget_messages, tick
 from scheduler.settings import SchedulerSettings
 
 log = structlog.get_logger()
@@ -31,6 +31,8 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
 
     consumer = await house.bus.consume([SCHEDULE_QUEUE], on_sync_completed, concurrency=1, prefetch=20)
     cleaned = house.clock.now()
+    if not house.bus.is_durable:
+        await forget_messages(house)
     try:
         while not house.stopping.is_set():
             house.beat("scheduler")

@@ -30,6 +30,8 @@ DEADLINES = {
     SyncClass.ROUTINE: timedelta(minutes=30),
     SyncClass.BACKFILL: timedelta(hours=2),
 }
+#: A lease that ended so long ago is not being renewed just now.
+LEASE_GRACE = timedelta(seconds=2)
 FULL_PASS_DEADLINE = timedelta(minutes=30)
 
 
@@ -60,7 +62,8 @@ async def tick(house: House, settings: SchedulerSettings) -> bool:
     async with house.database.transaction("sealing new keys") as connection:
         await seal_new(connection, house.sealer, now)
     await _discover(house, settings, now)
-    await _give_up(house, settings, now)
+    requested_before = now - timedelta(seconds=settings.request_seconds)
+    await _give_up(house, deadline_before=now, requested_before=requested_before)
     more = await _ask_due(house, settings, now)
     await _promote(house, now)
     return more
@@ -120,21 +123,31 @@ async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> 
 
 
 async def _promote(house: House, now: datetime) -> None:
-    async with house.database.transaction("requesting queued runs") as connection:
-        for each in await store.promotable(connection, now):
+    async with house.database.transaction("requesting queued and abandoned runs") as connection:
+        ready = await store.promotable(connection, now)
+        for each in [*ready, *await store.abandoned(connection, now - LEASE_GRACE)]:
             await send_request(connection, each.run_id, provider=by_id(each.provider_id).name, source=SOURCE, now=now)
 
 
-async def _give_up(house: House, settings: SchedulerSettings, now: datetime) -> None:
+async def forget_messages(house: House) -> None:
+    """After a restart of a process that was its own bus: whatever was on its way is gone, so it is given up at once.
+
+    Broker content is never the only copy of a fact: every race is due again, and nothing else is lost.
+    """
+    forever = house.clock.now() + timedelta(days=36500)
+    await _give_up(house, deadline_before=forever, requested_before=forever)
+
+
+async def _give_up(house: House, *, deadline_before: datetime, requested_before: datetime) -> None:
     """End runs that took too long; each race is due again at once, and its late batches still apply rows."""
-    requested_before = now - timedelta(seconds=settings.request_seconds)
+    now = house.clock.now()
     async with house.database.connection("looking for overdue runs") as connection:
-        candidates = await store.overdue(connection, now, requested_before)
+        candidates = await store.overdue(connection, deadline_before, requested_before)
     ending = Ending(State.EXPIRED, "expired", "not complete by its deadline; its race is asked for again")
     for run in candidates:
         provider = by_id(run.provider_id).name
         async with house.database.transaction("giving up an overdue run") as connection:
-            if not await store.still_overdue(connection, run, now, requested_before):
+            if not await store.still_overdue(connection, run, deadline_before, requested_before):
                 continue
             await finish_run(
                 connection, run.run_id, ending, provider=provider, source=SOURCE, message_id=house.new_id(), now=now

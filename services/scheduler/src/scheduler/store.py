@@ -165,7 +165,7 @@ class Overdue:
 
 #: Past its deadline, or requested long ago and begun by no fetcher.
 OVERDUE = """
-    (state IN ('running', 'fetched') AND deadline_at < $1)
+    (state IN ('requested', 'running', 'fetched') AND deadline_at < $1)
     OR (state IN ('requested', 'running') AND deadline_at IS NULL AND requested_at < $2)
 """
 
@@ -196,6 +196,24 @@ async def still_overdue(connection: Connection, run: Overdue, now: datetime, req
         run.run_id,
     )
     return found is not None
+
+
+async def abandoned(connection: Connection, leased_before: datetime) -> list[OpenRun]:
+    """Runs whose fetcher died: the lease ended long enough ago that it was neither renewed nor given back.
+
+    They are requested again, and go on at the page where they were.
+    """
+    rows = await connection.fetch(
+        """
+        WITH dead AS (
+            SELECT run_id FROM sync_runs WHERE state = 'running' AND leased_until < $1 FOR UPDATE SKIP LOCKED LIMIT 200
+        )
+        UPDATE sync_runs r SET state = 'requested', leased_until = NULL FROM dead WHERE r.run_id = dead.run_id
+        RETURNING r.run_id, r.provider_id
+        """,
+        leased_before,
+    )
+    return [OpenRun(row["run_id"], row["provider_id"]) for row in rows]
 
 
 async def make_due(connection: Connection, run: Overdue, at: datetime) -> None:

@@ -26,6 +26,8 @@ from shared.errors import Never, SyncError
 class AmqpBus:
     """Keeps the port's promises on RabbitMQ 3.10 to 4.3. Made by `connect`."""
 
+    is_durable = True
+
     def __init__(
         self,
         publish: Link,

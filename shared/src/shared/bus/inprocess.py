@@ -86,6 +86,8 @@ class InProcessBus:
     ``limit_messages`` and ``limit_bytes`` bound what waits in each queue that somebody reads or could read.
     """
 
+    is_durable = False
+
     def __init__(
         self,
         clock: Clock,

@@ -63,6 +63,8 @@ class Consumer(Protocol):
 class Bus(Protocol):
     """Publishes with confirmation and delivers at least once."""
 
+    is_durable: bool  # whether what it has taken outlives this process
+
     async def publish(self, messages: Sequence[Message]) -> None:
         """Hand messages over, in order, many in flight; return when the bus has taken every one.
 

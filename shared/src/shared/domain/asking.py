@@ -32,7 +32,9 @@ class Verdict(StrEnum):
     QUEUE = "queue"  # a call of what runs may be older than the ask: wait for its end, then request
 
 
-def judge(ask: Strength, outstanding: Strength | None, state: State | None, *, needs_fresh: bool) -> Verdict:
+def judge(
+    ask: Strength, outstanding: Strength | None, state: State | None, *, needs_fresh: bool, has_begun: bool = False
+) -> Verdict:
     """Decide what becomes of an ask.
 
     ``needs_fresh`` says that only a run whose first call comes after the ask satisfies it (an operator, a
@@ -42,6 +44,8 @@ def judge(ask: Strength, outstanding: Strength | None, state: State | None, *, n
         return Verdict.INSERT
     enough = outstanding.joined(ask) == outstanding
     if state in {State.QUEUED, State.REQUESTED}:
+        if has_begun and needs_fresh:  # put back after its first calls: it goes on, and those are older than the ask
+            return Verdict.REPLACE if state is State.QUEUED else Verdict.QUEUE
         return Verdict.JOIN if enough else Verdict.REPLACE
     if needs_fresh or not _satisfied_by_running(ask, outstanding):
         return Verdict.QUEUE

@@ -109,7 +109,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     else:
         await connection.execute("SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", wish.credential_id)
     rows = await connection.fetch(
-        "SELECT run_id, state, mode, sync_class, removals, event_ids FROM sync_runs"
+        "SELECT run_id, state, mode, sync_class, removals, event_ids, started_at FROM sync_runs"
         " WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched') ORDER BY state = 'queued' DESC",
         wish.subject,
     )
@@ -126,7 +126,8 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     strength = Strength(wish.mode, wish.sync_class, wish.removals)
     standing = Strength(Mode(other["mode"]), SyncClass(other["sync_class"]), other["removals"]) if other else None
     state = State(other["state"]) if other else None
-    verdict = judge(strength, standing, state, needs_fresh=wish.needs_fresh)
+    has_begun = other is not None and other["started_at"] is not None
+    verdict = judge(strength, standing, state, needs_fresh=wish.needs_fresh, has_begun=has_begun)
     if other is not None and verdict is Verdict.JOIN and not set(wish.event_ids) <= set(other["event_ids"]):
         verdict = Verdict.REPLACE if state in {State.QUEUED, State.REQUESTED} else Verdict.QUEUE
     if verdict is Verdict.INSERT:
