@@ -1,0 +1,28 @@
+"""The words for a run, and their order."""
+
+import pytest
+from shared.bus.topology import CLASSES
+from shared.domain.run import FINAL, OUTSTANDING, Mode, State, SyncClass
+
+
+def test_full_is_stronger_than_incremental() -> None:
+    assert sorted(Mode, key=lambda mode: mode.strength) == [Mode.INCREMENTAL, Mode.FULL]
+
+
+def test_classes_are_ordered_by_how_near_the_start_is() -> None:
+    nearest_first = [SyncClass.RACEDAY, SyncClass.NEAR, SyncClass.ROUTINE, SyncClass.BACKFILL]
+
+    assert sorted(SyncClass, key=lambda each: each.distance) == nearest_first
+
+
+def test_every_class_has_its_queues() -> None:
+    assert tuple(SyncClass) == CLASSES
+
+
+def test_a_run_waits_is_outstanding_or_is_over_and_never_two_of_them() -> None:
+    assert sorted([State.QUEUED, *OUTSTANDING, *FINAL]) == sorted(State)
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_an_ended_run_is_final(state: State) -> None:
+    assert state.is_final == (state in {State.COMPLETED, State.FAILED, State.EXPIRED, State.REPLACED})
