@@ -167,8 +167,10 @@ class Ledger:
                 """
                 UPDATE provider_keys SET
                     slow_answers = CASE WHEN $3 THEN slow_answers + 1 ELSE 0 END,
-                    blocked_until = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN $5 ELSE blocked_until END,
-                    block_reason = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN 'slow' ELSE block_reason END
+                    blocked_until = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN greatest(blocked_until, $5)
+                        ELSE blocked_until END,
+                    block_reason = CASE WHEN $3 AND slow_answers + 1 >= $4 AND coalesce(blocked_until < $5, true)
+                        THEN 'slow' ELSE block_reason END
                 WHERE provider_id = $1 AND fingerprint = $2 AND ($3 OR slow_answers > 0)
                 """,
                 wish.provider_id,
