@@ -1,0 +1,340 @@
+"""The budget, in PostgreSQL: in no rolling hour more calls than the limit, over all replicas, whatever dies."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from uuid import UUID
+
+import pytest
+from fetcher.budget import HOUR, Hold, Postpone
+from fetcher.ledger import MARGIN, WAITS, Granted, Ledger, Wish
+from fetcher.settings import FetcherSettings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from shared.domain.run import SyncClass
+from shared.postgres import Database
+
+from tests.builders import NOON, PROVIDER, a_partner, at
+
+LIMIT = 3
+CALL = timedelta(seconds=60)
+SETTINGS = FetcherSettings(call_seconds=60, calls_in_flight=2, reserve_share=0, slow_seconds=1000)
+
+
+def a_wish(fingerprint: str, *, privileged: bool = False, caller: str = "runsignup:1") -> Wish:
+    return Wish(PROVIDER.provider_id, fingerprint, caller, SyncClass.ROUTINE, privileged, UUID(int=1))
+
+
+async def a_key(database: Database, name: str, *, limit: int = LIMIT) -> str:
+    await database.execute(
+        "INSERT INTO provider_keys (provider_id, fingerprint, calls_per_hour) VALUES ($1, $2, $3)"
+        " ON CONFLICT (provider_id, fingerprint) DO UPDATE SET calls_per_hour = $3",
+        PROVIDER.provider_id,
+        name,
+        limit,
+    )
+    return name
+
+
+@pytest.fixture
+async def key(database: Database) -> str:
+    return await a_key(database, "ours")
+
+
+async def call(ledger: Ledger, wish: Wish, start: float, end: float | None = None, outcome: str = "ok") -> Granted:
+    """A call that must be granted; without an end, its fetcher dies."""
+    granted = await ledger.reserve(wish, at(start))
+    assert isinstance(granted, Granted)
+    if end is not None:
+        await ledger.finish(wish, granted, outcome, at(end))
+    return granted
+
+
+# -- Any schedule -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some time passes, then somebody wants to call. A call lasts for a while, or its fetcher dies under it."""
+
+    pause: float
+    key: str
+    lasts: float
+    arrives: float  # a share of what it lasts
+    dies: bool
+
+
+steps = st.builds(
+    Step,
+    pause=st.sampled_from((0, 0, 0, 1, 1, 5, 30, 61, 71, 600, 3000, 3540, 3600, 3669.5)),
+    key=st.sampled_from(("ours", "ours", "theirs", "others")),
+    lasts=st.floats(0, 60).map(lambda each: round(each, 1)),
+    arrives=st.floats(0, 1),
+    dies=st.sampled_from((False, False, False, True)),
+)
+
+
+@dataclass
+class InFlight:
+    key: str
+    wish: Wish
+    granted: Granted
+    ends_at: datetime
+    dies: bool
+
+
+@dataclass
+class Fetchers:
+    """Replicas that call by a script, and what the provider sees of it."""
+
+    ledger: Ledger
+    now: datetime = NOON
+    in_flight: list[InFlight] = field(default_factory=list)
+    arrivals: dict[str, list[datetime]] = field(default_factory=dict)
+    waiting: dict[str, datetime] = field(default_factory=dict)
+    leases: dict[int, tuple[str, datetime]] = field(default_factory=dict)
+
+    async def pass_until(self, moment: datetime) -> None:
+        """Let the calls that end until then end, each at its time."""
+        for each in sorted(self.in_flight, key=lambda each: each.ends_at):
+            if each.ends_at <= moment:
+                self.in_flight.remove(each)
+                if not each.dies:
+                    self.leases.pop(each.granted.call_id)
+                    await self.ledger.finish(each.wish, each.granted, "ok", each.ends_at)
+        self.now = moment
+
+    async def take(self, step: Step) -> None:
+        await self.pass_until(self.now + timedelta(seconds=step.pause))
+        wish = a_wish(step.key)
+        verdict = await self.ledger.reserve(wish, self.now)
+        leased = [key for key, until in self.leases.values() if until > self.now]
+        if isinstance(verdict, Hold):
+            self.waiting[step.key] = self.now + WAITS
+            assert len(leased) == SETTINGS.calls_in_flight or step.key in leased, "there was a slot for it"
+            return
+        if isinstance(verdict, Postpone):
+            assert verdict.until > self.now
+            return
+        others = [key for key, until in self.waiting.items() if until > self.now and key not in {step.key, *leased}]
+        assert not (others and step.key in leased), "a second slot, while another key waits for one"
+        self.waiting.pop(step.key, None)
+        ends_at = self.now + timedelta(seconds=step.lasts)
+        self.leases[verdict.call_id] = (step.key, self.now + CALL + MARGIN)
+        self.in_flight.append(InFlight(step.key, wish, verdict, ends_at, step.dies))
+        self.arrivals.setdefault(step.key, []).append(self.now + timedelta(seconds=step.lasts * step.arrives))
+        assert sum(each.ends_at > self.now for each in self.in_flight) <= SETTINGS.calls_in_flight
+
+
+@given(script=st.lists(steps, min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_in_no_rolling_hour_more_calls_arrive_than_the_limit_allows(
+    script: list[Step], database: Database
+) -> None:
+    await database.execute("TRUNCATE calls, call_slots, call_waiters")
+    for name in ("ours", "theirs", "others"):
+        await a_key(database, name)
+    fetchers = Fetchers(Ledger(database, SETTINGS))
+    for step in script:
+        await fetchers.take(step)
+    for arrivals in fetchers.arrivals.values():
+        arrivals.sort()
+        assert all(late - early >= HOUR for early, late in zip(arrivals, arrivals[LIMIT:], strict=False))
+    # When all is quiet, what a postponed call was told is true: not before, and then at once.
+    await fetchers.pass_until(fetchers.now + CALL)
+    ledger, wish = fetchers.ledger, a_wish("ours")
+    for _ in range(LIMIT + 1):
+        verdict = await ledger.reserve(wish, fetchers.now)
+        if isinstance(verdict, Granted):
+            await ledger.finish(wish, verdict, "ok", fetchers.now)
+        elif isinstance(verdict, Hold):
+            await fetchers.pass_until(fetchers.now + CALL + MARGIN)  # the leases of the dead are over
+    verdict = await ledger.reserve(wish, fetchers.now)
+    if isinstance(verdict, Postpone):
+        assert isinstance(await ledger.reserve(wish, verdict.until - timedelta(milliseconds=1)), Postpone)
+        assert isinstance(await ledger.reserve(wish, verdict.until), Granted)
+
+
+async def test_two_replicas_at_once_spend_exactly_the_limit_with_two_calls_in_flight(
+    database: Database, other_database: Database
+) -> None:
+    wish = a_wish(await a_key(database, "ours", limit=12))
+    ledgers = [Ledger(each, SETTINGS) for each in (database, other_database)]
+    flying = most = granted = 0
+
+    async def work(ledger: Ledger) -> None:
+        nonlocal flying, most, granted
+        while True:
+            verdict = await ledger.reserve(wish, NOON)
+            if isinstance(verdict, Postpone):
+                return
+            if isinstance(verdict, Hold):
+                await asyncio.sleep(0.002)
+                continue
+            granted += 1
+            flying += 1
+            most = max(most, flying)
+            await asyncio.sleep(0.003)
+            flying -= 1
+            await ledger.finish(wish, verdict, "ok", NOON)
+
+    await asyncio.gather(*(work(ledgers[number % 2]) for number in range(6)))
+    assert (granted, most) == (12, 2)
+
+
+# -- One rule at a time -----------------------------------------------------------------------------------------------
+
+
+async def test_a_call_counts_until_an_hour_after_its_end(database: Database, key: str) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(key)
+    for _ in range(LIMIT):
+        await call(ledger, wish, 0, 40)
+    assert await ledger.reserve(wish, at(41)) == Postpone(at(3640), "budget")
+    assert isinstance(await ledger.reserve(wish, at(3639.999)), Postpone)
+    assert isinstance(await ledger.reserve(wish, at(3640)), Granted)
+
+
+async def test_a_call_whose_fetcher_died_counts_until_an_hour_after_its_time_out(database: Database, key: str) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(key)
+    for _ in range(LIMIT - 1):
+        await call(ledger, wish, 0, 10)
+    await call(ledger, wish, 0)
+    assert await ledger.reserve(wish, at(41)) == Postpone(at(3610), "budget")
+    for _ in range(LIMIT - 1):
+        await call(ledger, wish, 3610, 3611)
+    assert await ledger.reserve(wish, at(3612)) == Postpone(at(3670), "budget")
+
+
+async def test_a_dead_fetchers_slot_is_free_after_its_lease(database: Database, key: str) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(key)
+    await call(ledger, wish, 0)
+    await call(ledger, wish, 0)
+    assert isinstance(await ledger.reserve(wish, at(69)), Hold)
+    assert isinstance(await ledger.reserve(wish, at(70)), Granted)
+
+
+async def test_an_end_that_comes_after_its_lease_frees_nobody_elses_slot(database: Database) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=99))
+    late = [await call(ledger, wish, 0) for _ in range(2)]
+    for _ in range(2):
+        await call(ledger, wish, 75)
+    for each in late:
+        await ledger.finish(wish, each, "ok", at(76))
+    assert isinstance(await ledger.reserve(wish, at(77)), Hold)
+
+
+async def test_while_another_key_waits_a_key_holds_one_slot(database: Database, key: str) -> None:
+    ledger, ours, theirs = Ledger(database, SETTINGS), a_wish(key), a_wish(await a_key(database, "theirs"))
+    first = await call(ledger, ours, 0)
+    await call(ledger, ours, 0)
+    assert await ledger.reserve(theirs, at(1)) == Hold(fair=False)
+    await ledger.finish(ours, first, "ok", at(1.5))
+    assert await ledger.reserve(ours, at(2)) == Hold(fair=True)
+    await call(ledger, theirs, 2)
+
+
+async def test_whoever_stopped_waiting_holds_nobody_up(database: Database, key: str) -> None:
+    ledger, ours, theirs = Ledger(database, SETTINGS), a_wish(key), a_wish(await a_key(database, "theirs"))
+    first = await call(ledger, ours, 0)
+    await call(ledger, ours, 0)
+    await ledger.reserve(theirs, at(0))
+    await ledger.finish(ours, first, "ok", at(1))
+    await call(ledger, ours, 2)
+
+
+async def test_each_caller_registration_has_slots_of_its_own(database: Database, key: str) -> None:
+    ledger = Ledger(database, SETTINGS)
+    for _ in range(2):
+        await call(ledger, a_wish(key), 0)
+    assert isinstance(await ledger.reserve(a_wish(key, caller="runsignup:2"), at(0)), Granted)
+
+
+async def test_the_reserve_is_for_race_day_and_operators(database: Database) -> None:
+    ledger = Ledger(database, SETTINGS.model_copy(update={"reserve_share": 0.25}))
+    wish = a_wish(await a_key(database, "ours", limit=4))
+    for _ in range(3):
+        await call(ledger, wish, 0, 10)
+    assert await ledger.reserve(wish, at(20)) == Postpone(at(3610), "budget")
+    await call(ledger, a_wish("ours", privileged=True), 20, 30)
+    assert await ledger.reserve(a_wish("ours", privileged=True), at(40)) == Postpone(at(3610), "budget")
+    # the privileged call counts too: the reserve stands open again only when two calls have stopped counting
+    await call(ledger, a_wish("ours", privileged=True), 3610, 3630)
+    assert await ledger.reserve(wish, at(3640)) == Granted(call_id=6, reserved_at=at(3640))
+
+
+async def test_two_partners_who_share_a_key_share_its_budget(database: Database) -> None:
+    one, two = [await a_partner(database, principal="shared") for _ in range(2)]
+    assert one.fingerprint == two.fingerprint
+    await a_key(database, one.fingerprint)
+    ledger = Ledger(database, SETTINGS)
+    for number in range(LIMIT):
+        await call(ledger, a_wish((one, two)[number % 2].fingerprint), 0, 1)
+    assert isinstance(await ledger.reserve(a_wish(two.fingerprint), at(2)), Postpone)
+
+
+async def test_without_a_limit_of_its_own_a_key_has_the_providers(database: Database) -> None:
+    tenant = await a_partner(database)
+    await database.execute("UPDATE public.providers SET rate_limit_per_hour = 1 WHERE provider_id = 2")
+    ledger, wish = Ledger(database, SETTINGS), a_wish(tenant.fingerprint)
+    await call(ledger, wish, 0, 1)
+    assert await ledger.reserve(wish, at(2)) == Postpone(at(3601), "budget")
+
+
+async def test_a_throttled_key_is_blocked_as_long_as_the_provider_said(database: Database, key: str) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(key)
+    await ledger.block(wish, at(120), "throttled")
+    await ledger.block(wish, at(60), "throttled")  # another answer that names an earlier time
+    assert await ledger.reserve(wish, at(100)) == Postpone(at(120), "throttled")
+    await call(ledger, wish, 120)
+
+
+async def test_another_key_is_not_blocked(database: Database, key: str) -> None:
+    ledger = Ledger(database, SETTINGS)
+    await ledger.block(a_wish(key), at(120), "throttled")
+    await call(ledger, a_wish(await a_key(database, "theirs")), 0)
+
+
+SLOW = SETTINGS.model_copy(update={"slow_seconds": 20, "slow_answers": 3, "park_seconds": 300})
+
+
+async def test_a_key_whose_answers_are_slow_three_times_running_is_parked(database: Database) -> None:
+    ledger, wish = Ledger(database, SLOW), a_wish(await a_key(database, "ours", limit=99))
+    for start, end in pairwise((0, 20, 45, 70)):
+        await call(ledger, wish, start, end)
+    assert await ledger.reserve(wish, at(71)) == Postpone(at(370), "slow")
+    await call(ledger, wish, 370, 371)
+
+
+async def test_a_quick_answer_between_slow_ones_parks_nobody(database: Database) -> None:
+    ledger, wish = Ledger(database, SLOW), a_wish(await a_key(database, "ours", limit=99))
+    for start, end in ((0, 30), (30, 60), (60, 61), (61, 91), (91, 121)):
+        await call(ledger, wish, start, end)
+    await call(ledger, wish, 121, 122)
+
+
+async def test_parking_a_slow_key_does_not_shorten_what_the_provider_asked_for(database: Database) -> None:
+    ledger, wish = Ledger(database, SLOW), a_wish(await a_key(database, "ours", limit=99))
+    for start in (0, 30):
+        await call(ledger, wish, start, start + 30)
+    third = await call(ledger, wish, 60)
+    await ledger.block(wish, at(3600), "throttled")
+    await ledger.finish(wish, third, "throttled", at(90))
+    assert await ledger.reserve(wish, at(400)) == Postpone(at(3600), "throttled")
+
+
+async def test_a_refused_caller_registration_stops_every_key_of_the_provider(database: Database, key: str) -> None:
+    ledger, others = Ledger(database, SETTINGS), await a_key(database, "theirs")
+    await ledger.stop_everything(PROVIDER.provider_id, at(300), "error_6", NOON)
+    for each in (key, others):
+        assert await ledger.reserve(a_wish(each), at(1)) == Postpone(at(300), "error_6")
+    await call(ledger, a_wish(key), 300)
+
+
+async def test_more_calls_in_flight_may_be_set(database: Database) -> None:
+    wish = a_wish(await a_key(database, "ours", limit=99))
+    for number in (1, 2):
+        await call(Ledger(database, SETTINGS), wish, number)
+    wider = Ledger(database, SETTINGS.model_copy(update={"calls_in_flight": 3}))
+    await call(wider, wish, 3)
+    assert isinstance(await wider.reserve(wish, at(4)), Hold)
