@@ -17,7 +17,7 @@ from shared.postgres import Database
 from shared.postgres.asks import Ask, ask
 from shared.runtime.service import keep_running, open_house, services
 from shared.secrets import Sealer, new_key
-from shared.settings import Settings
+from shared.settings import Settings, load
 
 SERVICES = ("scheduler", "fetcher", "writer", "bib_watcher")
 
@@ -166,8 +166,13 @@ def wish(row: Mapping[str, Any], mode: Mode) -> Ask:
 async def embedded_hub(database_url: str, home: Path, *world: str) -> AsyncIterator[Hub]:
     """All four services in this process, on the in-process bus."""
     async with pretend_provider(*(world or ("--world", "small"))) as provider:
-        settings = Settings(
-            database_url=database_url, amqp_url=None, home=home, runsignup_base_url=provider.url, secret_key=new_key()
+        settings = load(
+            Settings,
+            database_url=database_url,
+            amqp_url=None,
+            home=home,
+            runsignup_base_url=provider.url,
+            secret_key=new_key(),
         )
         async with open_house(settings, name="test") as house:
             running = asyncio.create_task(keep_running(house, services()))

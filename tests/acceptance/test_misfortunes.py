@@ -101,7 +101,7 @@ async def test_a_refused_key_stops_its_partner_alone(database_url: str, tmp_path
             return (
                 await hub.count("SELECT count(*) FROM credentials WHERE state = 'refused'") == 1
                 and await hub.count("SELECT count(*) FROM credentials WHERE last_discovered_at IS NOT NULL") == 2
-                and await hub.count("SELECT count(*) FROM race_sync WHERE last_full_at IS NULL") == 0
+                and await hub.count(UNLOADED) == 0
             )
 
         await until(others_loaded, "the refusal and the others' first load")
@@ -109,6 +109,8 @@ async def test_a_refused_key_stops_its_partner_alone(database_url: str, tmp_path
         await asyncio.sleep(QUIET_SECONDS)
         assert (await hub.provider.get("/audit"))["credentials"][partners[0].key]["calls"] == spent == 1
 
+
+UNLOADED = "SELECT count(*) FROM race_sync WHERE last_full_at IS NULL AND state = 'active'"
 
 #: Longer than the compressed hour between two discoveries: a key that were still in use would be used by then.
 QUIET_SECONDS = 4.0

@@ -1,6 +1,9 @@
 """The bib-watcher, put together."""
 
 import structlog
+
+from bib_watcher.handlers import sweep
+from bib_watcher.settings import BibWatcherSettings
 from shared.bus.port import Delivery
 from shared.bus.topology import WATCH_QUEUE
 from shared.clock import wait
@@ -8,9 +11,6 @@ from shared.errors import Later
 from shared.runtime import House
 from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
-
-from bib_watcher.handlers import sweep
-from bib_watcher.settings import BibWatcherSettings
 
 log = structlog.get_logger()
 

@@ -6,6 +6,9 @@ message, a lost broker or a second watcher changes nothing, and nothing is told 
 
 from itertools import groupby
 
+from bib_watcher import store
+from bib_watcher.changes import BibDiff, BibEvent, follow_up, interpret
+from bib_watcher.settings import BibWatcherSettings
 from shared.contracts import BibChange, BibChanged, encode
 from shared.domain.run import Kind, Mode, Reason, SyncClass
 from shared.postgres import Connection
@@ -14,10 +17,6 @@ from shared.postgres.outbox import tell
 from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
-
-from bib_watcher import store
-from bib_watcher.changes import BibDiff, BibEvent, follow_up, interpret
-from bib_watcher.settings import BibWatcherSettings
 
 SOURCE = "bib-watcher"
 

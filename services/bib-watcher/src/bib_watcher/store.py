@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from bib_watcher.changes import BibDiff, BibEvent, Wearer
 from shared.domain.run import Reason
 from shared.postgres import Connection
-
-from bib_watcher.changes import BibDiff, BibEvent, Wearer
 
 READER = "bib-watcher"
 

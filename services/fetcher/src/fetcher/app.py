@@ -3,17 +3,16 @@
 import asyncio
 from functools import partial
 
-from shared.bus.topology import fetch_queues
-from shared.providers.registry import PROVIDERS, open_client
-from shared.runtime import House
-from shared.runtime.consuming import consume_until_stopping
-from shared.settings import load
-
 from fetcher.calling import Caller
 from fetcher.gate import Gate
 from fetcher.handlers import on_sync_request
 from fetcher.ledger import Ledger
 from fetcher.settings import FetcherSettings
+from shared.bus.topology import fetch_queues
+from shared.providers.registry import PROVIDERS, open_client
+from shared.runtime import House
+from shared.runtime.consuming import consume_until_stopping
+from shared.settings import load
 
 
 async def run(house: House, settings: FetcherSettings | None = None) -> None:

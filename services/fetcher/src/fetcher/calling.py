@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from shared.errors import Later
-from shared.providers.port import Answer, Call, Client, Consequence, Credential, Page, Provider, ProviderFailure
-from shared.runtime import House
-from shared.telemetry import metrics
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from fetcher.budget import Postpone
 from fetcher.gate import Gate
 from fetcher.ledger import Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
+from shared.errors import Later
+from shared.providers.port import Answer, Call, Client, Consequence, Credential, Page, Provider, ProviderFailure
+from shared.runtime import House
+from shared.telemetry import metrics
 
 log = structlog.get_logger()
 

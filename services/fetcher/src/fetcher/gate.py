@@ -6,12 +6,11 @@ However many requests wait here, the database is asked once or twice for each ca
 import asyncio
 from dataclasses import dataclass, field
 
+from fetcher.budget import Hold, Postpone
+from fetcher.ledger import Granted, Ledger, Wish
 from shared.clock import Clock, wait
 from shared.runtime.house import Bells
 from shared.telemetry import metrics
-
-from fetcher.budget import Hold, Postpone
-from fetcher.ledger import Granted, Ledger, Wish
 
 #: How often a waiting gate looks without having heard that a call ended.
 LOOK_SECONDS = 0.5

@@ -6,6 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
+
+from fetcher import store
+from fetcher.batches import RACES_A_BATCH, cut
+from fetcher.budget import is_privileged
+from fetcher.calling import Answered, Caller, Postponed
+from fetcher.ledger import Wish
+from fetcher.paging import Progress, Received, Stage, after_page
+from fetcher.settings import FetcherSettings
 from shared.bus.port import Delivery, Message
 from shared.contracts import (
     Body,
@@ -27,19 +35,11 @@ from shared.providers.port import Answer, Call, Consequence, Credential, Page, P
 from shared.runtime import House
 from shared.telemetry import metrics
 
-from fetcher import store
-from fetcher.batches import RACES_A_BATCH, cut
-from fetcher.budget import is_privileged
-from fetcher.calling import Answered, Caller, Postponed
-from fetcher.ledger import Wish
-from fetcher.paging import Progress, Received, Stage, after_page
-from fetcher.settings import FetcherSettings
-
 log = structlog.get_logger()
 
 SOURCE = "fetcher"
 
-#: How far back a list of races is asked for, so that a race does not vanish the day after (the vendor's own app does so).
+#: How far back a list of races is asked for, so that a race does not vanish the day after, as in the vendor's own app.
 RACES_SINCE = timedelta(days=7)
 #: A key that may read none of so many of its races opens nothing.
 RACES_TRIED = 3

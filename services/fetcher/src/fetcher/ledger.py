@@ -1,18 +1,17 @@
 """The limiter, in PostgreSQL: exact over all replicas and restarts.
 
 A reservation locks the key's row and then the caller's registration, reads, decides, and writes, in one transaction.
-Reading comes in statements of its own after each lock, since a statement's snapshot is older than the lock it waits for.
+Reading comes in statements of its own after each lock: a statement's snapshot is older than the lock it waits for.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from shared.domain.run import SyncClass
-from shared.postgres import Connection, Database
-
 from fetcher.budget import HOUR, Go, Hold, Postpone, Situation, Slot, allowance, decide
 from fetcher.settings import FetcherSettings
+from shared.domain.run import SyncClass
+from shared.postgres import Connection, Database
 
 #: A waiter that did not ask again for so long is not waiting any more.
 WAITS = timedelta(seconds=2)
@@ -68,9 +67,10 @@ class Ledger:
     async def _look(self, connection: Connection, wish: Wish, now: datetime) -> tuple[Situation, int]:
         key = await connection.fetchrow(
             """
-            SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.blocked_until, k.block_reason,
-                   s.until AS stopped_until, s.reason AS stop_reason
-            FROM provider_keys k JOIN public.providers p USING (provider_id) LEFT JOIN provider_stops s USING (provider_id)
+            SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.blocked_until,
+                k.block_reason, s.until AS stopped_until, s.reason AS stop_reason
+            FROM provider_keys k JOIN public.providers p USING (provider_id)
+            LEFT JOIN provider_stops s USING (provider_id)
             WHERE k.provider_id = $1 AND k.fingerprint = $2 FOR UPDATE OF k
             """,
             wish.provider_id,
@@ -85,7 +85,8 @@ class Ledger:
                 SELECT counts_until FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
             )
             SELECT count(*) AS counting,
-                (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($4 - 1, 0) LIMIT 1) AS frees_at
+                (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($4 - 1, 0) LIMIT 1)
+                    AS frees_at
             FROM counting
             """,
             wish.provider_id,

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+
+from fetcher.paging import Progress, Stage, begin
 from shared.contracts import SyncRequest
 from shared.domain.run import Kind
 from shared.postgres import Connection, Database
 from shared.postgres.asks import Ask, ask
 from shared.postgres.pool import notify
-
-from fetcher.paging import Progress, Stage, begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,8 @@ async def postpone(database: Database, claimed: Claim, until: datetime, reason: 
         )
         await connection.execute(
             """
-            UPDATE sync_runs SET state = 'queued', not_before = $3, leased_until = NULL, deadline_at = NULL, error_code = $4
+            UPDATE sync_runs SET state = 'queued', not_before = $3, leased_until = NULL, deadline_at = NULL,
+                error_code = $4
             WHERE run_id = $1 AND attempt = $2 AND state = 'running'
             """,
             claimed.run_id,

@@ -3,6 +3,11 @@
 from datetime import timedelta
 
 import structlog
+
+from scheduler import store
+from scheduler.handlers import cadence_of, forget_messages, tick
+from scheduler.measuring import measure
+from scheduler.settings import SchedulerSettings
 from shared.bus.port import Delivery
 from shared.bus.topology import SCHEDULE_QUEUE
 from shared.clock import wait
@@ -11,12 +16,9 @@ from shared.runtime import House
 from shared.settings import load
 from shared.telemetry import metrics
 
-from scheduler import store
-from scheduler.handlers import forget_messages, tick
-from scheduler.settings import SchedulerSettings
-
 log = structlog.get_logger()
 
+MEASURE_EVERY = timedelta(seconds=15)
 CLEAN_UP_EVERY = timedelta(minutes=5)
 
 
@@ -31,6 +33,7 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
 
     consumer = await house.bus.consume([SCHEDULE_QUEUE], on_sync_completed, concurrency=1, prefetch=20)
     cleaned = house.clock.now()
+    measured = cleaned - MEASURE_EVERY * 2
     if not house.bus.is_durable:
         await forget_messages(house)
     try:
@@ -39,6 +42,10 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
             try:
                 with metrics.tick_seconds.time():
                     more = await tick(house, settings)
+                if house.clock.now() - measured > MEASURE_EVERY:
+                    measured = house.clock.now()
+                    async with house.database.connection("measuring") as connection:
+                        await measure(connection, cadence_of(settings), measured)
                 if house.clock.now() - cleaned > CLEAN_UP_EVERY:
                     cleaned = house.clock.now()
                     async with house.database.transaction("cleaning up") as connection:

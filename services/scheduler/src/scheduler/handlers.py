@@ -6,6 +6,9 @@ Its one message, the outcome of a run, only wakes it: all it needs stands in the
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from scheduler import store
+from scheduler.planning import Cadence, class_at, mode_for, next_due
+from scheduler.settings import SchedulerSettings
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres.asks import Ask, ask, send_request
 from shared.postgres.credentials import seal_new
@@ -13,10 +16,6 @@ from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
-
-from scheduler import store
-from scheduler.planning import Cadence, class_at, mode_for, next_due
-from scheduler.settings import SchedulerSettings
 
 SOURCE = "scheduler"
 

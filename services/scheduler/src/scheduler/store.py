@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from shared.postgres import Connection
-
 from scheduler.planning import RaceState, Span
+from shared.postgres import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ was the missing one, the end of its run.
 from datetime import datetime
 from typing import Any
 
+from zstandard import ZstdCompressor
+
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
 from shared.domain.participant import Participant
@@ -15,8 +17,6 @@ from shared.postgres import Connection
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
-from zstandard import ZstdCompressor
-
 from writer import mapped, store
 from writer.completion import complete_if_whole, removed_diff
 from writer.merging import Outcome, differences, judge, judge_removal

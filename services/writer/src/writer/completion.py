@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 import structlog
+
 from shared.contracts import Diff, SyncFetched
 from shared.domain.cursor import next_cursor
 from shared.domain.participant import Removal
@@ -20,7 +21,6 @@ from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
-
 from writer import store
 from writer.merging import Loss, may_remove
 from writer.settings import WriterSettings
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 SOURCE = "writer"
 
 #: The batches of a run that belong to its pass.
-IN_PASS = """
+BATCHES_OF_RUN = """
     SELECT b.* FROM applied_batches b
     WHERE b.run_id = $1 AND EXISTS (SELECT 1 FROM jsonb_array_elements($2::jsonb) AS r
         WHERE b.attempt = (r->>0)::int AND b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
@@ -43,8 +43,8 @@ async def record_end(connection: Connection, end: SyncFetched) -> bool:
     total = sum(last - first + 1 for _, first, last in end.ranges)
     tag: str = await connection.execute(
         """
-        UPDATE sync_runs SET state = 'fetched', ranges = $2, batches = $3, pages = $4, fetched = $5, leased_until = NULL,
-            progress = progress || $6, started_at = coalesce(started_at, $7)
+        UPDATE sync_runs SET state = 'fetched', ranges = $2, batches = $3, pages = $4, fetched = $5,
+            leased_until = NULL, progress = progress || $6, started_at = coalesce(started_at, $7)
         WHERE run_id = $1 AND state IN ('requested', 'running')
         """,
         end.run_id,
@@ -63,15 +63,15 @@ async def complete_if_whole(
 ) -> bool:
     """Complete the run if all of its pass is applied and its end is known; say whether it did."""
     row = await connection.fetchrow(
-        "SELECT state, kind, mode, removals, event_ids, ranges, batches, credential_id, deadline_at, progress->'end' AS ending"
-        " FROM sync_runs WHERE run_id = $1 FOR UPDATE",
+        "SELECT state, kind, mode, removals, event_ids, ranges, batches, credential_id, deadline_at,"
+        " progress->'end' AS ending FROM sync_runs WHERE run_id = $1 FOR UPDATE",
         run_id,
     )
     if row is None or row["state"] != State.FETCHED:
         return False
     if row["deadline_at"] is not None and row["deadline_at"] < now:
         return False  # expired for good: the scheduler gives it up, its rows stay
-    applied = await connection.fetchval(f"SELECT count(*) FROM ({IN_PASS}) AS pass", run_id, row["ranges"])  # noqa: S608
+    applied = await connection.fetchval(f"SELECT count(*) FROM ({BATCHES_OF_RUN}) AS pass", run_id, row["ranges"])
     if applied != row["batches"]:
         return False
     end = SyncFetched.model_validate({**orjson.loads(row["ending"]), "ranges": orjson.loads(row["ranges"])})
@@ -107,18 +107,19 @@ async def _remove_missing(
     """Mark those gone whom a complete full pass did not contain, unless that is too many to believe."""
     found = await connection.fetchrow(
         f"""
-        WITH pass AS ({IN_PASS}),
+        WITH pass AS ({BATCHES_OF_RUN}),
         seen AS (SELECT unnest(seen_ids) AS registration_id FROM pass WHERE type = 'participants.fetched.v1'),
         active AS (
             SELECT registration_id, presence_at FROM participants
-            WHERE provider_id = $3 AND timing_partner_id = $4 AND race_id = $5 AND event_id = ANY($6) AND removed_at IS NULL
+            WHERE provider_id = $3 AND timing_partner_id = $4 AND race_id = $5 AND event_id = ANY($6)
+              AND removed_at IS NULL
         ),
         -- EXCEPT hashes or sorts whatever the planner believes of sizes; a join was quadratic on a fresh table.
         missing AS (SELECT registration_id FROM active WHERE presence_at < $7 EXCEPT SELECT registration_id FROM seen)
         SELECT (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable, (SELECT count(*) FROM seen) AS seen,
             (SELECT count(*) FROM active) AS active,
             (SELECT coalesce(array_agg(registration_id), '{{}}') FROM missing) AS missing
-        """,  # noqa: S608
+        """,
         run_id,
         row["ranges"],
         place.provider_id,
@@ -252,17 +253,17 @@ async def _confirm(connection: Connection, place: store.Place, end: SyncFetched,
 async def _mark_missing_races(
     connection: Connection, run_id: UUID, place: store.Place, row: Any, end: SyncFetched, now: datetime
 ) -> None:
-    """Races that a complete list did not contain are kept, marked, and no longer polled; many at once are not believed."""
+    """Races that a complete list did not contain are kept, marked, and not polled; many at once are not believed."""
     credential_id: int = row["credential_id"]
     found = await connection.fetchrow(
         f"""
-        WITH pass AS ({IN_PASS}), seen AS (SELECT unnest(seen_ids) AS race_id FROM pass),
+        WITH pass AS ({BATCHES_OF_RUN}), seen AS (SELECT unnest(seen_ids) AS race_id FROM pass),
         listed AS (SELECT race_id FROM race_sync WHERE credential_id = $3 AND state IN ('active', 'refused')),
         missing AS (SELECT race_id FROM listed EXCEPT SELECT race_id FROM seen)
         SELECT (SELECT count(*) FROM seen) AS seen, (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable,
             (SELECT count(*) FROM listed) AS active,
             (SELECT coalesce(array_agg(race_id), '{{}}') FROM missing) AS missing
-        """,  # noqa: S608
+        """,
         run_id,
         row["ranges"],
         credential_id,

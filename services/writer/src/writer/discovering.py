@@ -13,7 +13,6 @@ from shared.postgres.pool import notify
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
-
 from writer import store
 from writer.completion import complete_if_whole
 from writer.mapped import put_aside
@@ -155,9 +154,9 @@ async def _upsert_event(
 ) -> bool:
     tag: str = await connection.execute(
         """
-        INSERT INTO events AS e (provider_id, timing_partner_id, event_id, race_id, name, event_type, edition_id, starts_at,
-            ends_at, registration_opens_at, registration_closes_at, distance, distance_unit, is_volunteer, sub_event_ids,
-            details, notes, credentials_used, fetched_at, first_seen_at, changed_at)
+        INSERT INTO events AS e (provider_id, timing_partner_id, event_id, race_id, name, event_type, edition_id,
+            starts_at, ends_at, registration_opens_at, registration_closes_at, distance, distance_unit, is_volunteer,
+            sub_event_ids, details, notes, credentials_used, fetched_at, first_seen_at, changed_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20)
         ON CONFLICT (provider_id, timing_partner_id, event_id) DO UPDATE SET
             race_id = excluded.race_id, name = excluded.name, event_type = excluded.event_type,

@@ -1,6 +1,7 @@
 """One handler a message: batches are applied once, ends of runs complete what is whole."""
 
 import structlog
+
 from shared.bus.port import Delivery
 from shared.contracts import ParticipantsFetched, ParticipantsRemoved, RacesFetched, SyncFetched, decode
 from shared.domain.run import State
@@ -10,7 +11,6 @@ from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
-
 from writer import store
 from writer.applying import apply_people, apply_removals
 from writer.completion import SOURCE, complete_if_whole, record_end

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
 from shared.domain.participant import Participant, Removal, Unusable
 from shared.providers.port import Provider
-
 from writer.merging import latest_of_each
 from writer.store import Quarantined
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
+
 from shared.settings import SOURCES
 
 

@@ -10,7 +10,6 @@ from shared.contracts import Diff
 from shared.domain.participant import Participant, Removal
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection
-
 from writer.merging import Version
 
 
@@ -106,7 +105,7 @@ async def enter_inbox(
     connection: Connection,
     batch: BatchId,
     *,
-    type: str,
+    type: str,  # noqa: A002
     now: datetime,
     seen_ids: list[str] | None,
     unreadable: int,
@@ -156,8 +155,11 @@ async def archive(
 async def versions(connection: Connection, place: Place, registration_ids: list[str]) -> dict[str, Version]:
     """How new the stored rows of these registrations are, in one round trip."""
     rows = await connection.fetch(
-        "SELECT registration_id, content_hash, provider_modified_at, fetched_at, presence_at, removed_at IS NOT NULL AS gone"
-        " FROM participants WHERE provider_id = $1 AND timing_partner_id = $2 AND registration_id = ANY($3)",
+        """
+        SELECT registration_id, content_hash, provider_modified_at, fetched_at, presence_at,
+            removed_at IS NOT NULL AS gone
+        FROM participants WHERE provider_id = $1 AND timing_partner_id = $2 AND registration_id = ANY($3)
+        """,
         place.provider_id,
         place.timing_partner_id,
         registration_ids,
@@ -232,10 +234,10 @@ async def update_fields(
     await connection.copy_records_to_table("incoming", columns=Participant._fields, records=list(people))
     await connection.execute(
         f"""
-        UPDATE participants p SET {_SET}, credentials_used = $3, fetched_at = $4, presence_at = greatest(presence_at, $4),
-            changed_at = $5
+        UPDATE participants p SET {_SET}, credentials_used = $3, fetched_at = $4,
+            presence_at = greatest(presence_at, $4), changed_at = $5
         FROM incoming i WHERE p.provider_id = $1 AND p.timing_partner_id = $2 AND p.registration_id = i.registration_id
-        """,  # noqa: S608 — the columns are ours
+        """,
         place.provider_id,
         place.timing_partner_id,
         key,
@@ -393,8 +395,8 @@ async def put_aside(
     """Put unusable records into quarantine; the same record again is the same item, seen once more."""
     await connection.executemany(
         """
-        INSERT INTO quarantine (provider_id, timing_partner_id, race_id, registration_id, run_id, type, reason, fingerprint,
-            mapping_version, fetched_at, raw, first_seen_at, last_seen_at)
+        INSERT INTO quarantine (provider_id, timing_partner_id, race_id, registration_id, run_id, type, reason,
+            fingerprint, mapping_version, fetched_at, raw, first_seen_at, last_seen_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
         ON CONFLICT (provider_id, timing_partner_id, fingerprint) WHERE resolved_at IS NULL
         DO UPDATE SET last_seen_at = $12, times = quarantine.times + 1

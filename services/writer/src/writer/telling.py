@@ -7,7 +7,6 @@ from shared.postgres import Connection
 from shared.postgres.outbox import tell
 from shared.providers.registry import by_id
 from shared.runtime import House
-
 from writer import store
 
 

@@ -1,4 +1,4 @@
-"""The messages, as a public promise: frozen, versioned, each with a golden schema and a line in `shared/MESSAGES.md`."""
+"""The messages, as a public promise: frozen, versioned, each with a golden schema and a part of `MESSAGES.md`."""
 
 from shared.contracts.envelope import Envelope, decode, encode
 from shared.contracts.messages import (

@@ -44,7 +44,7 @@ async def _demo() -> int:
         configure_logging("json", "INFO", logs)
         screen.say("Starting a pretend RunSignUp with 13 timing partners (everybody in it is invented) ...")
         async with pretend_provider("--world", "full") as provider:
-            settings = Settings(_env_file=None, home=Path(folder), runsignup_base_url=provider.url)
+            settings = load(Settings, _env_file=None, home=Path(folder), runsignup_base_url=provider.url)
             demo: Demo | None = None
 
             async def guest(house: House) -> None:

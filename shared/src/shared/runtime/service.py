@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from shared.bus.lanes import Handled
 from shared.bus.port import Bus
 from shared.clock import Clock, SystemClock
 from shared.errors import Later, Misconfigured, Stop, SyncError
@@ -27,6 +28,7 @@ from shared.runtime.house import House
 from shared.runtime.relay import relay
 from shared.secrets import Sealer, new_key
 from shared.settings import Settings
+from shared.telemetry import metrics
 from shared.telemetry.health import Health, serve
 from shared.telemetry.logging import configure_logging
 
@@ -167,12 +169,21 @@ async def open_bus(settings: Settings, clock: Clock, random: Random) -> Bus:
     if settings.amqp_url is None:
         from shared.bus.inprocess import InProcessBus
 
-        return InProcessBus(clock=clock, random=random, providers=tuple(PROVIDERS))
+        return InProcessBus(clock=clock, random=random, providers=tuple(PROVIDERS), observe=count_message)
     from shared.amqp.bus import AmqpBus
 
     return await AmqpBus.connect(
-        settings.amqp_url.get_secret_value(), clock=clock, random=random, providers=tuple(PROVIDERS)
+        settings.amqp_url.get_secret_value(),
+        clock=clock,
+        random=random,
+        providers=tuple(PROVIDERS),
+        observe=count_message,
     )
+
+
+def count_message(handled: Handled) -> None:
+    """Every message that was handled, by queue and what became of it."""
+    metrics.messages_handled.labels(handled.queue, handled.outcome).inc()
 
 
 def secret_key(settings: Settings, embedded: bool) -> str:

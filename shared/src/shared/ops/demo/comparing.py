@@ -69,7 +69,7 @@ async def compare(database: Database, provider: PretendProvider, keys: Mapping[s
             """,
             timing_partner_id,
         )
-        stored = {row["registration_id"]: row for row in rows}
+        stored = {row["registration_id"]: dict(row) for row in rows}
         async for truth in provider.truth(key):
             into.compared += 1
             row = stored.pop(truth["registration_id"], None)

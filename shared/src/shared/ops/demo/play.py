@@ -194,9 +194,10 @@ class Demo:
         over = audit["quota_violations"]
         if found.missing or found.surplus or found.different:
             self.screen.say(
-                f"[red]{len(found.missing)} missing, {len(found.surplus)} too many, {len(found.different)} different[/red]"
+                f"[red]{len(found.missing)} missing, {len(found.surplus)} too many,"
+                f" {len(found.different)} different[/red]"
                 f" (first: {', '.join([*found.missing, *found.surplus, *found.different][:5])};"
-                f" fields: {dict(Counter(name for each in found.different.values() for name in each).most_common(5))})"
+                f" fields: {dict(Counter(name for each in found.different.values() for name in each))})"
             )
         if over:
             self.screen.say(f"[red]{over} calls were over a key's hourly budget[/red]")
@@ -233,8 +234,8 @@ class Demo:
     async def _freshness(self) -> None:
         now = self.house.clock.now()
         row = await self.house.database.fetchrow(
-            "SELECT max($1 - last_confirmed_at) AS worst, percentile_cont(0.5) WITHIN GROUP (ORDER BY $1 - last_confirmed_at)"
-            " AS median FROM race_sync WHERE state = 'active'",
+            "SELECT max($1 - last_confirmed_at) AS worst, percentile_cont(0.5) WITHIN GROUP"
+            " (ORDER BY $1 - last_confirmed_at) AS median FROM race_sync WHERE state = 'active'",
             now,
         )
         assert row is not None
