@@ -10,6 +10,7 @@ import aio_pika
 import asyncpg
 import orjson
 import pytest
+
 from shared.amqp import AmqpBus
 from shared.bus.port import Message
 from shared.clock import SystemClock

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+
 from shared.amqp import wire
 from shared.bus.topology import (
     CLASSES,
@@ -21,7 +22,6 @@ from shared.bus.topology import (
     queues,
 )
 from shared.contracts import MESSAGES, Envelope, decode
-
 from tests.contracts.schema import fields_of, schema_of
 
 PAGE = (Path(__file__).parents[2] / "shared" / "MESSAGES.md").read_text("utf-8")

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+
 from shared.contracts import MESSAGES, Envelope, decode, encode
 from shared.contracts.messages import BATCH_RECORDS
 from shared.errors import Never
-
 from tests.contracts.schema import SAMPLES, SCHEMAS, UPDATE, schema_of, text_of
 
 TYPES = tuple(MESSAGES)

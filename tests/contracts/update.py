@@ -5,7 +5,6 @@ what was once sent must stay readable.
 """
 
 from shared.contracts import MESSAGES
-
 from tests.contracts.schema import SCHEMAS, text_of
 
 

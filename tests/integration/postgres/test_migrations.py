@@ -7,10 +7,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+
 from shared.errors import Later, Stop
 from shared.postgres import migrate as module
 from shared.postgres.migrate import Migration, migrate, migrations, require_current
-
 from tests.integration.postgres.core import insert
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+
 from shared.domain.participant import Participant
 from shared.domain.race import Race
 from shared.postgres import Database
@@ -16,7 +17,6 @@ from shared.postgres.credentials import load_credential, seal_new
 from shared.providers.runsignup.mapping import map_participant
 from shared.providers.runsignup.races import map_race
 from shared.secrets import Sealer, fingerprint, new_key
-
 from tests.integration.postgres.core import NOON, insert
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "runsignup"

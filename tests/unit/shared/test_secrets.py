@@ -5,6 +5,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.errors import Misconfigured, Never
 from shared.secrets import KEY_BYTES, NONCE_BYTES, Sealer, fingerprint, new_key, row_name
 

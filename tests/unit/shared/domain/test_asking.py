@@ -3,6 +3,7 @@
 from itertools import product
 
 import pytest
+
 from shared.domain.asking import Strength, Verdict, judge
 from shared.domain.run import OUTSTANDING, Mode, State, SyncClass
 

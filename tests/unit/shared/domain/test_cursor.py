@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.domain.cursor import OVERLAP, next_cursor
 
 NOON = datetime(2027, 5, 22, 12, tzinfo=UTC)

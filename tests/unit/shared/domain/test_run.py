@@ -1,6 +1,7 @@
 """The words for a run, and their order."""
 
 import pytest
+
 from shared.bus.topology import CLASSES
 from shared.domain.run import FINAL, OUTSTANDING, Mode, State, SyncClass
 
