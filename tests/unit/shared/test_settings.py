@@ -191,3 +191,49 @@ def test_any_password_survives_the_way_into_the_address(
     assert unquote(address.password or "") == password
     assert unquote(address.path.removeprefix("/")) == name
     assert (address.hostname, address.port) == ("db.example.com", 5432)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("/var/run/postgresql", "postgresql://postgres:@/postgres?host=/var/run/postgresql&port=5432"),
+        ("::1", "postgresql://postgres:@[::1]:5432/postgres"),
+    ],
+)
+def test_the_old_host_may_be_a_socket_or_an_address(host: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_HOST", host)
+
+    assert load(Settings).database() == address
+
+
+def test_an_old_port_that_is_no_number_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_HOST", "localhost")
+    monkeypatch.setenv("DB_PORT", "marker")
+
+    with pytest.raises(Misconfigured, match=r"DB_PORT: ") as caught:
+        load(Settings).database()
+    assert "marker" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("HUB_LOG_LEVEL=INFO\nthis is not a setting\n", "line 2 of .env is not NAME=value"),
+        ('# fine\nHUB_SECRET_KEY="half\n', "ends inside a quoted value"),
+    ],
+)
+def test_a_broken_line_of_the_file_is_told_by_its_number(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(text)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Misconfigured, match=said):
+        load(Settings)
+
+
+def test_a_well_formed_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("# a note\n\nexport HUB_LOG_FORMAT=json\nHUB_HOME='/tmp/a\n b'\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert load(Settings).log_format == "json"

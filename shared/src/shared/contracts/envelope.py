@@ -1,5 +1,6 @@
 """The envelope: what every message says about itself, and its way to bytes and back."""
 
+import re
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -8,10 +9,16 @@ import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from shared.bus.port import Message
-from shared.contracts.messages import MESSAGES, Body
+from shared.contracts.messages import MESSAGES, BibChange, Body, Counts, Diff, Failure
 from shared.errors import Never
 
 B = TypeVar("B", bound=Body)
+
+
+def _field_names() -> set[str]:
+    names = {name for model in MESSAGES.values() for name in model.model_fields}
+    typed = {*Diff.__annotations__, *BibChange.__annotations__}
+    return names | typed | set(Failure.model_fields) | set(Counts.model_fields)
 
 
 class Envelope(BaseModel):
@@ -72,9 +79,26 @@ def decode(raw: bytes) -> tuple[Envelope, Body]:
 
 
 def describe(error: ValidationError) -> str:
-    """What is wrong with a message, field by field, without any of its values."""
+    """What is wrong with a message, field by field, in words of ours: pydantic's own repeat parts of the values."""
     parts = []
     for each in error.errors(include_input=False, include_url=False, include_context=False)[:5]:
-        where = ".".join(str(part) for part in each["loc"]) or "the message"
-        parts.append(f"{where}: {each['msg']}")
+        where = ".".join(_step(step) for step in each["loc"][:3]) or "data"
+        parts.append(f"{where}: {_wrong(each['type'], each['msg'])}")
     return "; ".join(parts)
+
+
+def _step(step: int | str) -> str:
+    """A part of a place: our own field names are told, a key that somebody else chose is not."""
+    return str(step) if isinstance(step, int) or _OURS.fullmatch(step) else "…"
+
+
+def _wrong(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")  # a sentence of our own
+    return f"is not usable ({kind.replace('_', ' ')})"
+
+
+#: Names of fields are ours when some model has them.
+_OURS = re.compile("|".join({"id", "type", "occurred_at", "correlation_id", "causation_id", "source", *_field_names()}))

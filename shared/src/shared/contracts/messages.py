@@ -5,11 +5,10 @@ version; anything else is a new one. Raw records travel as the provider sent the
 mapping: here they are only carried.
 """
 
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from shared.domain.run import Kind, Mode, Reason, SyncClass
@@ -54,6 +53,14 @@ class SyncRequest(Body):
     )
     bib: str | None = Field(default=None, description="the bib to look up, when kind is bib")
     deadline_seconds: int = Field(default=1800, ge=1, description="from the first call to completion")
+
+    @model_validator(mode="after")
+    def _names_what_it_asks_for(self) -> Self:
+        if self.kind in {Kind.RACE, Kind.BIB} and not self.race_id:
+            raise ValueError("a request of this kind needs race_id")
+        if self.kind is Kind.BIB and not self.bib:
+            raise ValueError("a request of kind bib needs bib")
+        return self
 
     def routing_key(self) -> str:
         return f"{self.TYPE}.{self.provider}.{self.sync_class}"
@@ -176,7 +183,7 @@ class SyncCompleted(Body):
     race_id: str | None = None
     outcome: str = Field(description="completed, failed, expired or replaced")
     counts: Counts
-    cursor: datetime | None = None
+    cursor: AwareDatetime | None = None
     error: str | None = None
 
 
