@@ -6,7 +6,6 @@ system can run under a clock that jumps.
 """
 
 import asyncio
-import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -53,10 +52,9 @@ async def wait(clock: Clock, event: asyncio.Event, seconds: float) -> bool:
         await asyncio.wait({sleeper, waiter}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (sleeper, waiter):
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            task.cancel()
+        # Not each awaited and suppressed: a cancellation of ours that arrives just now must not be lost with theirs.
+        await asyncio.gather(sleeper, waiter, return_exceptions=True)
     came = event.is_set()
     event.clear()
     return came

@@ -103,3 +103,28 @@ async def test_whoever_is_cancelled_while_waiting_leaves_nothing_running() -> No
 
     assert asyncio.all_tasks() == before
     assert clock.cancelled == 1
+
+
+async def test_a_cancellation_that_comes_while_waking_is_not_lost() -> None:
+    class SlowToWake:
+        def now(self) -> datetime:
+            raise NotImplementedError
+
+        async def sleep(self, seconds: float) -> None:
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+
+    bell = asyncio.Event()
+    waiting = asyncio.create_task(wait(SlowToWake(), bell, 60))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    bell.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
