@@ -233,7 +233,7 @@ async def _next_page(run: Run) -> Answered:
 
 
 async def _ask(run: Run, call: Call, read: Callable[[Answer], Page], endpoint: str) -> Answered:
-    if not run.claimed.began and run.progress.pages == 0:
+    if not run.claimed.began and run.progress.pages == run.claimed.progress.pages:
         await store.began(run.house.database, run.claimed, run.request.deadline_seconds, run.house.clock.now())
     return await run.caller.ask(call, run.credential, run.wish, read, endpoint)
 

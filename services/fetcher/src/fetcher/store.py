@@ -138,9 +138,25 @@ async def release(database: Database, claimed: Claim, *, code: str, message: str
 async def postpone(database: Database, claimed: Claim, until: datetime, reason: str, now: datetime) -> None:
     """Put the run back into the database until then: no failure, no attempt. What was fetched is kept.
 
-    Its deadline is lifted with its state; it counts again from the next call.
+    Its deadline is lifted with its state; it counts again from the next call. Only one run of a race may wait: one that
+    is queued behind it takes its place, and brings what both were to bring.
     """
     async with database.transaction("postponing a run") as connection:
+        await connection.execute(
+            """
+            UPDATE sync_runs q SET mode = CASE WHEN me.mode = 'full' THEN me.mode ELSE q.mode END,
+                removals = q.removals OR me.removals,
+                deadline_seconds = greatest(q.deadline_seconds, me.deadline_seconds),
+                event_ids = ARRAY(SELECT unnest(q.event_ids) UNION SELECT unnest(me.event_ids)),
+                sync_class = (ARRAY['raceday', 'near', 'routine', 'backfill'])[least(
+                    array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], q.sync_class),
+                    array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], me.sync_class))]
+            FROM sync_runs me WHERE me.run_id = $1 AND me.state = 'running' AND me.attempt = $2
+                AND q.subject = me.subject AND q.state = 'queued'
+            """,
+            claimed.run_id,
+            claimed.attempt,
+        )
         await connection.execute(
             """
             UPDATE sync_runs SET state = 'replaced', replaced_by = q.run_id, finished_at = $3

@@ -143,7 +143,8 @@ async def promotable(connection: Connection, now: datetime) -> list[OpenRun]:
             ORDER BY array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], q.sync_class), q.requested_at
             LIMIT 200 FOR UPDATE OF q SKIP LOCKED
         )
-        UPDATE sync_runs r SET state = 'requested', not_before = NULL FROM ready WHERE r.run_id = ready.run_id
+        UPDATE sync_runs r SET state = 'requested', requested_at = $1, not_before = NULL FROM ready
+        WHERE r.run_id = ready.run_id
         RETURNING r.run_id, r.provider_id
         """,
         now,
