@@ -8,6 +8,7 @@ from random import Random
 from uuid import UUID, uuid4
 
 import pytest
+
 from shared.bus.inprocess import InProcessBus
 from shared.bus.port import Delivery, Message
 from shared.contracts import Body, decode, encode
@@ -15,14 +16,13 @@ from shared.postgres import Database
 from shared.providers.registry import PROVIDERS
 from shared.runtime import House
 from shared.settings import Settings, load
+from tests.builders import NOON, SEALER
 from writer.handlers import on_message
 from writer.settings import WriterSettings
 
-from tests.builders import NOON, SEALER
-
 
 class ManualClock:
-    """Stands where it was set. Whoever sleeps moves it on, and is back at once."""
+    """Stands where it was set, until a test lets time go by. Whoever sleeps is soon awake, and it is no later."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.at = now
@@ -31,8 +31,7 @@ class ManualClock:
         return self.at
 
     async def sleep(self, seconds: float) -> None:
-        self.pass_(seconds)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
 
     def pass_(self, seconds: float) -> None:
         """Let time go by."""

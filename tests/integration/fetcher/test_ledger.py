@@ -7,14 +7,14 @@ from itertools import pairwise
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from fetcher.budget import HOUR, Hold, Postpone
 from fetcher.ledger import MARGIN, WAITS, Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from shared.domain.run import SyncClass
 from shared.postgres import Database
-
 from tests.builders import NOON, PROVIDER, a_partner, at
 
 LIMIT = 3

@@ -1,0 +1,340 @@
+"""The scheduler's loop on a real database: what is asked, promoted and given up, by however many schedulers."""
+
+import asyncio
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+
+from scheduler import store
+from scheduler.handlers import PORTION, tick
+from scheduler.settings import SchedulerSettings
+from shared.contracts import SyncRequest
+from shared.domain.run import Kind, Mode, Reason, State, SyncClass
+from shared.postgres import Database
+from shared.runtime import House
+from tests import fakes
+from tests.builders import EVENT, NOON, Tenant, a_partner, a_race, a_run, at, body_of
+
+SETTINGS = SchedulerSettings(jitter=0)
+
+
+@pytest.fixture
+async def tenant(database: Database) -> Tenant:
+    """A partner whose discovery is an hour away."""
+    tenant = await a_partner(database)
+    await database.execute("UPDATE credentials SET discover_due_at = $1", NOON + timedelta(hours=1))
+    return tenant
+
+
+async def requests(database: Database) -> list[SyncRequest]:
+    rows = await database.fetch("SELECT body FROM outbox WHERE type = 'sync.request.v1' ORDER BY outbox_id")
+    bodies = [body_of(row["body"]) for row in rows]
+    return [each for each in bodies if isinstance(each, SyncRequest)]
+
+
+async def schedule(database: Database) -> dict[str, Any]:
+    row = await database.fetchrow("SELECT * FROM race_sync")
+    assert row is not None
+    return dict(row)
+
+
+async def state_of(database: Database, run_id: UUID) -> str:
+    state: str = await database.fetchval("SELECT state FROM sync_runs WHERE run_id = $1", run_id)
+    return state
+
+
+# -- What is due ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_race_that_is_due_is_asked_for_once_and_put_off(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant)
+    for _ in range(2):
+        await tick(house, SETTINGS)
+    (request,) = await requests(database)
+    assert (request.kind, request.reason, request.mode) == (Kind.RACE, Reason.FIRST, Mode.FULL)
+    row = await schedule(database)
+    assert (row["last_asked_at"], row["next_due_at"], row["round"]) == (NOON, at(60), 1)
+
+
+@pytest.mark.parametrize(
+    ("to_start", "sync_class", "wait"),
+    [
+        (timedelta(days=10), SyncClass.ROUTINE, timedelta(hours=1)),
+        (timedelta(hours=12), SyncClass.NEAR, timedelta(minutes=15)),
+        (timedelta(hours=2), SyncClass.RACEDAY, timedelta(minutes=1)),
+        (timedelta(minutes=-50), SyncClass.RACEDAY, timedelta(minutes=1)),
+    ],
+)
+async def test_the_nearer_the_start_the_nearer_the_class_and_the_next_ask(
+    database: Database, house: House, tenant: Tenant, to_start: timedelta, sync_class: SyncClass, wait: timedelta
+) -> None:
+    await a_race(database, tenant, starts_at=NOON + to_start, cursor=at(-60), last_full_at=at(-3600))
+    await tick(house, SETTINGS)
+    assert [each.sync_class for each in await requests(database)] == [sync_class]
+    assert (await schedule(database))["next_due_at"] == NOON + wait
+
+
+async def test_a_race_whose_last_moment_is_an_hour_ago_is_over_and_polled_no_more(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, starts_at=NOON - timedelta(hours=2))
+    await tick(house, SETTINGS)
+    assert (await schedule(database))["state"] == "over"
+    assert await requests(database) == []
+
+
+async def test_an_event_without_a_known_start_is_kept_fresh_and_never_chased(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, starts_at=None, cursor=at(-60), last_full_at=at(-3600))
+    await tick(house, SETTINGS)
+    assert [each.sync_class for each in await requests(database)] == [SyncClass.ROUTINE]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE credentials SET state = 'refused'",
+        "UPDATE credentials SET state = 'disabled'",
+        "UPDATE race_sync SET state = 'missing'",
+        "UPDATE race_sync SET state = 'refused'",
+        "UPDATE public.timing_partners SET api_access_enabled = false",
+    ],
+)
+async def test_nothing_is_asked_under_a_key_or_for_a_race_that_is_not_in_use(
+    database: Database, house: House, tenant: Tenant, statement: str
+) -> None:
+    await a_race(database, tenant)
+    await database.execute(statement)
+    await tick(house, SETTINGS)
+    assert await requests(database) == []
+
+
+async def test_a_new_key_is_discovered_with_once_an_hour(
+    database: Database, clock: fakes.ManualClock, house: House
+) -> None:
+    await a_partner(database, state="new")
+    for _ in range(3):
+        await tick(house, SETTINGS)
+    assert [(each.kind, each.reason) for each in await requests(database)] == [(Kind.DISCOVER, Reason.FIRST)]
+    clock.pass_(3600)
+    await database.execute("UPDATE sync_runs SET state = 'completed'")
+    await tick(house, SETTINGS)
+    assert len(await requests(database)) == 2
+
+
+async def test_a_key_as_an_operator_inserts_it_is_sealed_and_discovered_with(database: Database, house: House) -> None:
+    await database.execute(
+        """
+        INSERT INTO public.timing_partners (company_name) VALUES ('Invented Timing');
+        INSERT INTO public.partner_provider_credentials (provider_id, timing_partner_id, principal, secret)
+            VALUES (2, 1, 'a-key', 'an-invented-secret');
+        """
+    )
+    await tick(house, SETTINGS)
+    row = await database.fetchrow("SELECT secret, sealed_secret FROM public.partner_provider_credentials, credentials")
+    assert row is not None
+    assert row["secret"] is None
+    assert b"an-invented-secret" not in row["sealed_secret"]
+    assert [each.kind for each in await requests(database)] == [Kind.DISCOVER]
+
+
+# -- Two schedulers ---------------------------------------------------------------------------------------------------
+
+
+async def test_two_schedulers_never_ask_for_a_race_twice(
+    database: Database, other_database: Database, tenant: Tenant
+) -> None:
+    number = PORTION + 50
+    for race in range(number):
+        await a_race(database, tenant, str(race + 1), events=(str(10_000 + race),))
+    houses = [fakes.a_house(each, seed=seed) for seed, each in enumerate((database, other_database))]
+
+    async def work(house: House) -> None:
+        while await tick(house, SETTINGS):
+            pass
+
+    await asyncio.gather(*(work(house) for house in houses))
+    await work(houses[0])  # what one had locked, the other passed over
+    counted = Counter(each.race_id for each in await requests(database))
+    assert (len(counted), set(counted.values())) == (number, {1})
+
+
+async def test_two_schedulers_promote_a_queued_run_once(
+    database: Database, other_database: Database, tenant: Tenant
+) -> None:
+    for race in range(20):
+        await a_race(database, tenant, str(race + 1), events=(str(10_000 + race),), next_due_at=at(9999))
+        await a_run(database, tenant, str(race + 1), state=State.QUEUED, deadline_at=None)
+    houses = [fakes.a_house(each, seed=seed) for seed, each in enumerate((database, other_database))]
+    await asyncio.gather(*(tick(house, SETTINGS) for house in houses))
+    assert sorted(Counter(each.run_id for each in await requests(database)).values()) == [1] * 20
+
+
+# -- Queued runs ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_queued_run_is_requested_when_its_predecessor_has_ended(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, next_due_at=at(9999))
+    before = await a_run(database, tenant, state=State.FETCHED)
+    queued = await a_run(database, tenant, state=State.QUEUED, mode=Mode.INCREMENTAL, deadline_at=None)
+    await tick(house, SETTINGS)
+    assert await state_of(database, queued) == State.QUEUED
+    await database.execute("UPDATE sync_runs SET state = 'completed' WHERE run_id = $1", before)
+    await database.execute("UPDATE events SET cursor_at = $1", at(-5))
+    await tick(house, SETTINGS)
+    assert await state_of(database, queued) == State.REQUESTED
+    assert [each.modified_after for each in await requests(database)] == [at(-5)]  # the cursor as it stands now
+
+
+async def test_a_run_without_budget_is_not_requested_before_its_time(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, next_due_at=at(99_999))
+    queued = await a_run(database, tenant, state=State.QUEUED, deadline_at=None, not_before=at(1800))
+    clock.pass_(1799)
+    await tick(house, SETTINGS)
+    assert await state_of(database, queued) == State.QUEUED
+    clock.pass_(1)
+    await tick(house, SETTINGS)
+    assert await state_of(database, queued) == State.REQUESTED
+
+
+async def test_a_run_that_waited_long_for_its_budget_is_not_given_up_when_it_is_requested(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant
+) -> None:
+    """A fetcher has its ten minutes from the moment of the request, not from the ask of an hour ago."""
+    await a_race(database, tenant, next_due_at=at(99_999))
+    queued = await a_run(database, tenant, state=State.QUEUED, deadline_at=None, not_before=at(3600))
+    clock.pass_(3600)
+    for _ in range(3):
+        await tick(house, SETTINGS)
+        clock.pass_(1)
+    assert await state_of(database, queued) == State.REQUESTED
+
+
+async def test_the_nearer_class_is_requested_first(database: Database, house: House, tenant: Tenant) -> None:
+    order = (SyncClass.BACKFILL, SyncClass.NEAR, SyncClass.RACEDAY, SyncClass.ROUTINE)
+    for number, sync_class in enumerate(order):
+        race = str(number + 1)
+        await a_race(database, tenant, race, events=(str(10_000 + number),), next_due_at=at(9999))
+        await a_run(database, tenant, race, state=State.QUEUED, deadline_at=None, sync_class=sync_class)
+    async with database.transaction() as connection:
+        promoted = await store.promotable(connection, NOON)
+    assert len(promoted) == 4
+    classes = {row["run_id"]: row["sync_class"] for row in await database.fetch("SELECT * FROM sync_runs")}
+    assert set(classes.values()) == set(order)
+
+
+# -- Giving up --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.FETCHED])
+async def test_a_run_past_its_deadline_expires_and_its_race_is_asked_for_again(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant, state: State
+) -> None:
+    await a_race(database, tenant, next_due_at=at(9999), last_asked_at=NOON, cursor=at(-60), last_full_at=at(-60))
+    run_id = await a_run(database, tenant, state=state, deadline_at=at(180))
+    clock.pass_(180)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == state
+    clock.pass_(1)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == State.EXPIRED
+    assert len(await requests(database)) == 1
+    told = await database.fetchval("SELECT body FROM outbox WHERE type = 'sync.completed.v1'")
+    assert orjson.loads(told)["data"]["outcome"] == "expired"
+
+
+async def test_a_request_that_no_fetcher_began_is_given_up(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, next_due_at=at(9999), last_asked_at=NOON)
+    run_id = await a_run(database, tenant, state=State.REQUESTED, deadline_at=None)
+    clock.pass_(600)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == State.REQUESTED
+    clock.pass_(1)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == State.EXPIRED
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.COMPLETED, State.FAILED])
+async def test_what_waits_in_the_database_or_has_ended_does_not_expire(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant, state: State
+) -> None:
+    await a_race(database, tenant, next_due_at=at(99_999))
+    run_id = await a_run(database, tenant, state=state, deadline_at=None, not_before=at(50_000))
+    clock.pass_(7200)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == state
+
+
+async def test_a_run_whose_fetcher_died_is_requested_again(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, next_due_at=at(99_999))
+    run_id = await a_run(database, tenant)
+    await database.execute("UPDATE sync_runs SET leased_until = $1", at(180))
+    clock.pass_(181)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == State.RUNNING
+    clock.pass_(3)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == State.REQUESTED
+    assert [each.run_id for each in await requests(database)] == [run_id]
+
+
+# -- Many races -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_due_among_twenty_thousand_races_is_found_by_its_index(database: Database) -> None:
+    await database.execute(
+        """
+        INSERT INTO race_sync (provider_id, timing_partner_id, race_id, credential_id, next_due_at)
+        SELECT 2, 1, n::text, 1, $1::timestamptz + n * interval '1 second' FROM generate_series(1, 20000) AS n
+        """,
+        NOON,
+    )
+    await database.execute("ANALYZE race_sync")
+    tenant = await a_partner(database)
+    assert (tenant.timing_partner_id, tenant.credential_id) == (1, 1)
+    plan = await explained(database, at(5))
+    assert any("race_sync_due" in line for line in plan), plan
+    assert not any("Seq Scan on race_sync" in line for line in plan), plan
+
+
+async def explained(database: Database, now: datetime) -> list[str]:
+    """The plan of the statement that looks for due races, as the scheduler sends it."""
+    plans: list[str] = []
+
+    class Explaining:
+        """A connection that explains what it is asked to fetch."""
+
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+            rows = await self.connection.fetch(f"EXPLAIN {sql}", *arguments)
+            plans.extend(row[0] for row in rows)
+            return []
+
+    async with database.transaction() as connection:
+        await store.due_races(Explaining(connection), now, PORTION)  # type: ignore[arg-type]  # all it uses is fetch
+    return plans
+
+
+async def test_what_is_due_is_taken_in_its_order(database: Database, tenant: Tenant) -> None:
+    for number in (3, 1, 2):
+        await a_race(database, tenant, str(number), events=(f"{EVENT}{number}",), next_due_at=at(-number))
+    async with database.transaction() as connection:
+        due = await store.due_races(connection, NOON, 2)
+    assert [each.race_id for each in due] == ["3", "2"]
