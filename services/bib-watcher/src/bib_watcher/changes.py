@@ -75,8 +75,9 @@ def interpret(
             events.append(BibEvent(BibKind.SWAPPED, diff, other.registration_id))
         else:
             events.append(BibEvent(kind_of(diff), diff))
-        if diff.after is not None:
-            twin = next((each for each in wearers.get(diff.after, ()) if _conflicts(diff, each, bundles, users)), None)
+        worn = wearers.get(diff.after, ()) if diff.after is not None else ()
+        if any(each.registration_id == diff.registration_id for each in worn):  # and did not pass it on meanwhile
+            twin = next((each for each in worn if _conflicts(diff, each, bundles, users)), None)
             if twin is not None:
                 events.append(BibEvent(BibKind.DUPLICATE, diff, twin.registration_id))
     return events
