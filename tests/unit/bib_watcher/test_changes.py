@@ -3,9 +3,10 @@
 from itertools import count
 
 import pytest
-from bib_watcher.changes import QUIET, BibDiff, BibEvent, BibKind, FollowUp, Wearer, follow_up, interpret
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bib_watcher.changes import QUIET, BibDiff, BibEvent, BibKind, FollowUp, Wearer, follow_up, interpret
 from shared.domain.run import Reason
 
 BUNDLE = {each: {"1", "2", "3"} for each in "123"}  # event 1 is a bundle of 2 and 3
@@ -80,6 +81,10 @@ def test_a_bundle_repeats_the_bib_of_its_owner_in_its_sub_events(event: str, oth
     ]
 
 
+def test_whoever_passed_the_bib_on_meanwhile_shares_it_with_nobody() -> None:
+    assert kinds(a_diff(None, "5"), wearers={"5": [Wearer("7002", "1")]}) == [(BibKind.GIVEN, "7001", None)]
+
+
 def test_in_a_bundle_somebody_else_with_the_bib_is_a_duplicate() -> None:
     worn = {"5": [Wearer("7001", "1", "u1"), Wearer("7002", "2", "u2")]}
     assert (BibKind.DUPLICATE, "7001", "7002") in kinds(
@@ -91,7 +96,7 @@ def test_in_a_bundle_somebody_else_with_the_bib_is_a_duplicate() -> None:
 def test_in_a_bundle_whoever_is_not_known_is_given_the_benefit_of_the_doubt(
     mine: str | None, theirs: str | None
 ) -> None:
-    worn = {"5": [Wearer("7002", "2", theirs)]}
+    worn = {"5": [Wearer("7001", "1"), Wearer("7002", "2", theirs)]}
     assert kinds(a_diff(None, "5"), wearers=worn, bundles=BUNDLE, users={"7001": mine}) == [
         (BibKind.GIVEN, "7001", None)
     ]
@@ -99,14 +104,14 @@ def test_in_a_bundle_whoever_is_not_known_is_given_the_benefit_of_the_doubt(
 
 @pytest.mark.parametrize("user", ["u1", None])
 def test_two_registrations_of_one_event_are_a_duplicate_though_it_belongs_to_a_bundle(user: str | None) -> None:
-    worn = {"5": [Wearer("7002", "2", user)]}
+    worn = {"5": [Wearer("7001", "1"), Wearer("7002", "2", user)]}
     assert (BibKind.DUPLICATE, "7001", "7002") in kinds(
         a_diff(None, "5", event="2"), wearers=worn, bundles=BUNDLE, users={"7001": user}
     )
 
 
 def test_a_bundle_without_sub_events_of_this_race_excuses_nobody() -> None:
-    worn = {"5": [Wearer("7002", "9", "u1")]}
+    worn = {"5": [Wearer("7001", "1"), Wearer("7002", "9", "u1")]}
     assert (BibKind.DUPLICATE, "7001", "7002") in kinds(
         a_diff(None, "5"), wearers=worn, bundles=BUNDLE, users={"7001": "u1"}
     )

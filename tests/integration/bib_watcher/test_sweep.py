@@ -1,0 +1,308 @@
+"""The bib-watcher reads the feed in order, once, whoever dies, and follows up without end or excess."""
+
+import asyncio
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bib_watcher import store
+from bib_watcher.handlers import sweep
+from bib_watcher.settings import BibWatcherSettings
+from shared.contracts import BibChanged, SyncRequest
+from shared.domain.run import Mode, Reason, State, SyncClass
+from shared.errors import Later
+from shared.postgres import Database
+from shared.postgres.outbox import number_changes
+from shared.runtime import House
+from tests import fakes
+from tests.builders import (
+    EVENT,
+    Tenant,
+    a_batch,
+    a_participant_record,
+    a_partner,
+    a_race,
+    a_removal_record,
+    a_removals_batch,
+    a_run,
+    at,
+    body_of,
+)
+
+SETTINGS = BibWatcherSettings()
+moments = count(1)
+
+
+@pytest.fixture
+async def tenant(database: Database) -> Tenant:
+    tenant = await a_partner(database)
+    await a_race(database, tenant, cursor=at(-60))
+    return tenant
+
+
+async def written(
+    database: Database, tenant: Tenant, bibs: dict[int, str | None], *, reason: Reason = Reason.SCHEDULE, **fields: Any
+) -> None:
+    """People with their bibs, written and numbered as one batch of a run of its own."""
+    moment = next(moments)
+    run_id = await a_run(database, tenant, state=State.COMPLETED, reason=reason)
+    records = [a_participant_record(who, bib=bib, modified=moment, **fields) for who, bib in bibs.items()]
+    await fakes.write(fakes.a_house(database, seed=moment), a_batch(tenant, run_id, records, fetched_at=at(moment)))
+    await numbered(database)
+
+
+async def numbered(database: Database) -> None:
+    async with database.connection() as connection:
+        await number_changes(connection)
+
+
+async def history(database: Database) -> list[tuple[str, str, str | None, str | None]]:
+    rows = await database.fetch("SELECT * FROM bib_history ORDER BY bib_event_id")
+    return [(row["registration_id"], row["kind"], row["before"], row["after"]) for row in rows]
+
+
+async def sent(database: Database, kind: str) -> list[Any]:
+    rows = await database.fetch("SELECT body FROM outbox WHERE type = $1 ORDER BY outbox_id", kind)
+    return [body_of(row["body"]) for row in rows]
+
+
+async def told(database: Database) -> list[tuple[str, str]]:
+    bodies = await sent(database, BibChanged.TYPE)
+    return [(each["registration_id"], each["kind"]) for body in bodies for each in body.changes]
+
+
+async def follow_ups(database: Database) -> list[SyncRequest]:
+    requests: list[SyncRequest] = await sent(database, SyncRequest.TYPE)
+    return requests
+
+
+async def swept(house: House) -> None:
+    while await sweep(house, SETTINGS):
+        pass
+
+
+async def test_bibs_given_changed_and_cleared_are_told_and_remembered_in_the_order_of_the_feed(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    for bib in ("5", "6", None, "7"):
+        await written(database, tenant, {7001: bib})
+    await swept(house)
+    assert await history(database) == [
+        ("7001", "given", None, "5"),
+        ("7001", "changed", "5", "6"),
+        ("7001", "cleared", "6", None),
+        ("7001", "given", None, "7"),
+    ]
+    assert [kind for _, kind in await told(database)] == ["given", "changed", "cleared", "given"]
+
+
+async def test_two_who_exchanged_their_bibs_are_told_as_a_swap(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await written(database, tenant, {7001: "5", 7002: "6"})
+    await written(database, tenant, {7001: "6", 7002: "5"})
+    await swept(house)
+    rows = await database.fetch("SELECT * FROM bib_history WHERE kind = 'swapped' ORDER BY registration_id")
+    assert [(row["registration_id"], row["other_registration_id"]) for row in rows] == [
+        ("7001", "7002"),
+        ("7002", "7001"),
+    ]
+
+
+async def test_a_bib_that_somebody_wears_already_is_a_duplicate(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await written(database, tenant, {7001: "5"})
+    await swept(house)
+    await written(database, tenant, {7002: "5"})
+    await swept(house)
+    assert (await history(database))[1:] == [("7002", "given", None, "5"), ("7002", "duplicate", None, "5")]
+
+
+async def test_a_bib_of_somebody_who_left_is_free(database: Database, house: House, tenant: Tenant) -> None:
+    await written(database, tenant, {7001: "5"})
+    run_id = await a_run(database, tenant, state=State.COMPLETED)
+    await fakes.write(
+        house, a_removals_batch(tenant, run_id, [a_removal_record(7001, modified=900)], fetched_at=at(900))
+    )
+    await numbered(database)
+    await written(database, tenant, {7002: "5"})
+    await swept(house)
+    assert [(who, kind) for who, kind, _, _ in await history(database)] == [
+        ("7001", "given"),
+        ("7001", "cleared"),
+        ("7002", "given"),
+    ]
+
+
+async def test_a_bundle_and_its_sub_event_share_a_bib(database: Database, house: House) -> None:
+    tenant = await a_partner(database)
+    await a_race(database, tenant, events=(EVENT, "90012"), bundles={EVENT: ["90012"]}, cursor=at(-60))
+    await written(database, tenant, {7001: "5"}, user_id=1)
+    await written(database, tenant, {7002: "5"}, user_id=1, event_id=90012)
+    await written(database, tenant, {7003: "5"}, user_id=2, event_id=90012)
+    await swept(house)
+    duplicates = {who for who, kind, _, _ in await history(database) if kind == "duplicate"}
+    assert "7003" in duplicates
+
+
+async def test_partners_with_the_same_race_are_not_mixed(database: Database, house: House, tenant: Tenant) -> None:
+    other = await a_partner(database)
+    await a_race(database, other, cursor=at(-60))
+    await written(database, tenant, {7001: "5"})
+    await written(database, other, {7002: "5"})
+    await swept(house)
+    assert [kind for _, kind, _, _ in await history(database)] == ["given", "given"]
+
+
+# -- Once, in order ---------------------------------------------------------------------------------------------------
+
+
+async def test_two_watchers_tell_everything_once_and_in_order(
+    database: Database, other_database: Database, tenant: Tenant
+) -> None:
+    for number in range(12):
+        await written(database, tenant, {7001: str(number), 7002 + number: f"x{number}"})
+    houses = [fakes.a_house(each, seed=seed) for seed, each in enumerate((database, other_database, database))]
+    small = SETTINGS.model_copy(update={"sweep_diffs": 1})
+
+    async def work(house: House) -> None:
+        while await sweep(house, small):
+            pass
+
+    await asyncio.gather(*(work(house) for house in houses))
+    rows = await database.fetch("SELECT feed_id FROM bib_history WHERE kind <> 'duplicate' ORDER BY bib_event_id")
+    assert [row["feed_id"] for row in rows] == list(range(1, 25))
+    assert len(await told(database)) == len(await history(database))
+
+
+async def test_a_watcher_that_dies_before_its_commit_leaves_everything_to_the_next(
+    database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await written(database, tenant, {7001: "5"})
+
+    async def die(*_arguments: object) -> None:
+        raise Later("the process ends here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "move_position", die)
+        with pytest.raises(Later):
+            await sweep(house, SETTINGS)
+    assert await history(database) == []
+    assert await told(database) == []
+    await swept(house)
+    assert await told(database) == [("7001", "given")]
+
+
+async def test_what_has_no_number_yet_is_not_read(database: Database, house: House, tenant: Tenant) -> None:
+    run_id = await a_run(database, tenant, state=State.COMPLETED)
+    await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(bib="5")]))
+    assert await sweep(house, SETTINGS) is False
+    await numbered(database)
+    assert await sweep(house, SETTINGS) is True
+    assert await told(database) == [("7001", "given")]
+
+
+async def test_diffs_that_touch_no_bib_are_passed_over(database: Database, house: House, tenant: Tenant) -> None:
+    await written(database, tenant, {7001: None})
+    await swept(house)
+    assert await history(database) == []
+    assert await database.fetchval("SELECT feed_id FROM feed_positions") == 1
+
+
+@given(
+    script=st.lists(st.tuples(st.integers(7001, 7003), st.none() | st.sampled_from("123")), max_size=12),
+    step=st.integers(1, 5),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_history_leads_from_nothing_to_the_bibs_that_are_worn(
+    script: list[tuple[int, str | None]], step: int, database: Database
+) -> None:
+    await database.execute("TRUNCATE participants, bib_history, outbox, sync_runs")
+    tenant = await a_partner(database)
+    await a_race(database, tenant, cursor=at(-60))
+    house = fakes.a_house(database, seed=next(moments))
+    for number, (who, bib) in enumerate(script):
+        await written(database, tenant, {who: bib})
+        if number % step == 0:
+            await swept(house)
+    await swept(house)
+    worn: dict[str, str | None] = {}
+    for registration, kind, before, after in await history(database):
+        if kind != "duplicate":
+            assert worn.get(registration) == before
+            worn[registration] = after
+    rows = await database.fetch("SELECT registration_id, bib FROM participants WHERE bib IS NOT NULL")
+    assert {each: bib for each, bib in worn.items() if bib} == {row["registration_id"]: row["bib"] for row in rows}
+
+
+# -- Following up -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_bib_change_asks_for_its_race_once_more(database: Database, house: House, tenant: Tenant) -> None:
+    await written(database, tenant, {7001: "5"})
+    await swept(house)
+    (request,) = await follow_ups(database)
+    assert (request.reason, request.sync_class, request.mode, request.removals) == (
+        Reason.FOLLOW_UP,
+        SyncClass.NEAR,
+        Mode.INCREMENTAL,
+        False,
+    )
+
+
+async def test_many_changes_of_a_race_are_followed_up_by_one_run(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    for number in range(5):
+        await written(database, tenant, {7001: str(number)})
+        await swept(house)
+    assert len(await follow_ups(database)) == 1
+
+
+async def test_while_a_run_is_under_way_one_follow_up_waits_behind_it(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_run(database, tenant, state=State.RUNNING, mode=Mode.INCREMENTAL)
+    for bib in ("5", "6"):
+        await written(database, tenant, {7001: bib})
+        await swept(house)
+    assert await follow_ups(database) == []
+    assert await database.fetchval("SELECT count(*) FROM sync_runs WHERE state = 'queued'") == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.FOLLOW_UP, Reason.FIRST, Reason.BACKFILL, Reason.INJECTED])
+async def test_what_a_follow_up_or_a_first_load_found_is_told_and_not_followed_up(
+    database: Database, house: House, tenant: Tenant, reason: Reason
+) -> None:
+    await written(database, tenant, {7001: "5"}, reason=reason)
+    await swept(house)
+    assert await told(database) == [("7001", "given")]
+    assert await follow_ups(database) == []
+
+
+async def test_following_up_can_be_turned_off(database: Database, house: House, tenant: Tenant) -> None:
+    await written(database, tenant, {7001: "5"})
+    await sweep(house, SETTINGS.model_copy(update={"follow_up": False}))
+    assert await told(database) == [("7001", "given")]
+    assert await follow_ups(database) == []
+
+
+async def test_a_race_that_is_over_is_not_followed_up(database: Database, house: House, tenant: Tenant) -> None:
+    await written(database, tenant, {7001: "5"})
+    await database.execute("UPDATE events SET starts_at = $1", at(-7200))
+    await swept(house)
+    assert await told(database) == [("7001", "given")]
+    assert await follow_ups(database) == []
+
+
+async def test_a_bib_that_moved_between_people_asks_who_left_as_well(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await written(database, tenant, {7001: "5", 7002: "6"}, reason=Reason.FIRST)
+    await written(database, tenant, {7001: "6", 7002: "5"})
+    await swept(house)
+    assert [each.removals for each in await follow_ups(database)] == [True]
