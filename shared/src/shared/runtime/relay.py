@@ -4,6 +4,7 @@ Every service runs one; an advisory lock lets one at a time work, and falls to a
 never waits for the broker.
 """
 
+import asyncio
 from dataclasses import replace
 
 import orjson
@@ -11,9 +12,10 @@ import structlog
 
 from shared.bus.port import Message
 from shared.clock import wait
-from shared.errors import Later, Never
+from shared.errors import Later, Never, SyncError
 from shared.postgres.outbox import RELAY_LOCK, Waiting, number_changes, published, waiting
 from shared.runtime.house import House
+from shared.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -57,25 +59,37 @@ async def relay_once(house: House) -> int:
     messages = [_numbered(row) for row in rows]
     try:
         await house.bus.publish(messages)
-    except Never:
-        # One of them can never be sent: find it, so that the others are not held up.
-        await _one_by_one(house, rows, messages)
-    await published(house.database, [row.outbox_id for row in rows])
+    except SyncError:
+        # Some queue does not answer, or one message can never be sent: the others must not wait for it.
+        await _each_alone(house, rows, messages)
+    else:
+        await published(house.database, [row.outbox_id for row in rows])
+    for message in messages:
+        metrics.outbox_published.labels(message.type).inc()
     return len(rows)
 
 
-async def _one_by_one(house: House, rows: list[Waiting], messages: list[Message]) -> None:
-    for row, message in zip(rows, messages, strict=True):
-        try:
-            await house.bus.publish([message])
-        except Never as error:
+async def _each_alone(house: House, rows: list[Waiting], messages: list[Message]) -> None:
+    """Publish messages side by side; those confirmed or hopeless are forgotten. Raises Later when one has to wait."""
+    answers = await asyncio.gather(*(house.bus.publish([message]) for message in messages), return_exceptions=True)
+    later: BaseException | None = None
+    done = []
+    for row, answer in zip(rows, answers, strict=True):
+        if isinstance(answer, Never):
             log.error(
                 "A message can never be sent and is dropped.",
                 action="outbox_dropped",
                 outbox_id=row.outbox_id,
-                type=message.type,
-                error=str(error),
+                type=row.message.type,
+                error=str(answer),
             )
+        if answer is None or isinstance(answer, Never):
+            done.append(row.outbox_id)
+        else:
+            later = answer
+    await published(house.database, done)
+    if later is not None:
+        raise later
 
 
 def _numbered(row: Waiting) -> Message:
