@@ -214,6 +214,7 @@ class GivenBroker:
 
     async def _empty(self) -> None:
         import aiormq
+
         from shared.bus import topology
         from shared.providers.registry import PROVIDERS
 

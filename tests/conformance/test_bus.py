@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+
 from shared.bus.port import Delivery, Message
 from shared.bus.topology import DEAD_QUEUE, MAX_MESSAGE_BYTES, SCHEDULE_QUEUE, WATCH_QUEUE
 from shared.errors import Later, Misconfigured, Never, Stop
-
 from tests.conformance.buses import (
     BACKFILL,
     LANES,

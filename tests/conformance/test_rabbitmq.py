@@ -9,12 +9,12 @@ import aio_pika
 import pytest
 import structlog
 from pamqp.common import FieldValue
+
 from shared.amqp import AmqpBus, declare, publisher
 from shared.bus.port import Bus, Delivery
 from shared.bus.topology import DEAD_QUEUE, DELIVERY_LIMIT, EXCHANGE
 from shared.clock import SystemClock
 from shared.errors import Later, Misconfigured, SyncError
-
 from tests.conformance.buses import (
     LANES,
     NEAR,

@@ -183,6 +183,27 @@ async def test_two_replicas_at_once_spend_exactly_the_limit_with_two_calls_in_fl
     assert (granted, most) == (12, 2)
 
 
+async def test_replicas_that_reserve_at_the_same_moment_share_one_count(
+    database: Database, other_database: Database
+) -> None:
+    """With slots for everybody, nothing but the key's row stands between them and one call too many."""
+    wish = a_wish(await a_key(database, "ours", limit=5))
+    wide = SETTINGS.model_copy(update={"calls_in_flight": 50})
+    ledgers = [Ledger(each, wide) for each in (database, other_database)]
+    verdicts = await asyncio.gather(*(ledgers[number % 2].reserve(wish, NOON) for number in range(24)))
+    assert sum(isinstance(each, Granted) for each in verdicts) == 5
+
+
+async def test_keys_that_reserve_at_the_same_moment_share_the_callers_slots(
+    database: Database, other_database: Database
+) -> None:
+    wishes = [a_wish(await a_key(database, f"key {number}")) for number in range(24)]
+    ledgers = [Ledger(each, SETTINGS) for each in (database, other_database)]
+    verdicts = await asyncio.gather(*(ledgers[n % 2].reserve(wish, NOON) for n, wish in enumerate(wishes)))
+    assert sum(isinstance(each, Granted) for each in verdicts) == 2
+    assert await database.fetchval("SELECT count(DISTINCT call_id) FROM call_slots WHERE leased_until > $1", NOON) == 2
+
+
 # -- One rule at a time -----------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+
 from shared.contracts import ParticipantsChanged
 from shared.domain.participant import Participant
 from shared.domain.run import Mode, State
@@ -14,7 +15,6 @@ from shared.errors import Never
 from shared.postgres import Database
 from shared.providers import registry
 from shared.runtime import House
-
 from tests import fakes
 from tests.builders import (
     EVENT,

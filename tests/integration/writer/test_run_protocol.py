@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from shared.contracts import Body, Failure, ParticipantsFetched
 from shared.domain.cursor import OVERLAP
 from shared.domain.run import Mode, State
 from shared.postgres import Database
-
 from tests import fakes
 from tests.builders import (
     NOON,

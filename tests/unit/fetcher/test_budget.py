@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, is_privileged
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.domain.run import Reason, SyncClass
 
+from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, is_privileged
+from shared.domain.run import Reason, SyncClass
 from tests.builders import at
 
 FREE = Slot(0, None, at(-1))

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import overload
 
 import pytest
-from fetcher.paging import Progress, Received, Stage, after_page, begin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fetcher.paging import Progress, Received, Stage, after_page, begin
 from shared.domain.cursor import OVERLAP, next_cursor
 from shared.domain.run import Kind, Mode
 

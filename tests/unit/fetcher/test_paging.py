@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import orjson
 import pytest
-from fetcher.paging import Progress, Range, Received, Stage, after_page, begin, extend, is_last, next_stage
-from fetcher.store import restore
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.domain.run import Kind, Mode
 
+from fetcher.paging import Progress, Range, Received, Stage, after_page, begin, extend, is_last, next_stage
+from fetcher.store import restore
+from shared.domain.run import Kind, Mode
 from tests.builders import at
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import orjson
 import pytest
+
 from runsignup_simulator import SMALL, Policy, Response, Simulator, World, generate, parse_request
 from runsignup_simulator.model import Partner, Race
 from runsignup_simulator.world import future_events

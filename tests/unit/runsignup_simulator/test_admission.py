@@ -6,6 +6,7 @@ import random
 
 import orjson
 import pytest
+
 from runsignup_simulator import Policy, Request, Simulator, World, parse_request
 from runsignup_simulator.model import Partner
 

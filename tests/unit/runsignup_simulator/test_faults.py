@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from runsignup_simulator import Server, Simulator, serve
 from runsignup_simulator.faults import BAD_ROWS, KINDS
 from runsignup_simulator.model import Race

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
+
 from runsignup_simulator.model import Race
 from runsignup_simulator.responses import encode
 from runsignup_simulator.spelling import day_asked, loose, money, text_second

@@ -6,6 +6,7 @@ import itertools
 from datetime import datetime
 
 import pytest
+
 from runsignup_simulator import FULL, SMALL, World, WorldPlan, bench_plan, generate
 from runsignup_simulator.spelling import zone
 from runsignup_simulator.world import future_events

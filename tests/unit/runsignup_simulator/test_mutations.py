@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+
 from runsignup_simulator import SMALL, Policy, Simulator, World, generate
 from runsignup_simulator.model import Race
 from runsignup_simulator.mutations import KEY_KINDS, KINDS, PERSON_KINDS, Asked, mutate

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
+
 from runsignup_simulator import Policy, Simulator
 from runsignup_simulator.model import Race
 from runsignup_simulator.mutations import Asked, mutate

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from runsignup_simulator import Policy, Simulator
 from runsignup_simulator.model import Race
 from runsignup_simulator.mutations import Asked, mutate

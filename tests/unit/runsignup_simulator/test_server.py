@@ -9,6 +9,7 @@ import sys
 
 import httpx
 import pytest
+
 from runsignup_simulator import Policy, Simulator, serve
 from runsignup_simulator.model import Race
 

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from runsignup_simulator import FULL, Simulator, World, generate
 from runsignup_simulator.control import control
 from runsignup_simulator.fewest import calls_until_short, full_pass_calls

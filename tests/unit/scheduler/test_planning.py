@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from scheduler.planning import Cadence, RaceState, Span, class_at, interval, mode_for, next_due
 from shared.domain.run import Mode, SyncClass
-
 from tests.builders import NOON
 
 CADENCE = Cadence()

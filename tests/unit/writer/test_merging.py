@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.domain.participant import Participant, Removal
+from tests.builders import EVENT, RACE, at
 from writer.merging import (
     Loss,
     Outcome,
@@ -18,8 +20,6 @@ from writer.merging import (
     latest_of_each,
     may_remove,
 )
-
-from tests.builders import EVENT, RACE, at
 
 BLANK = dict.fromkeys(Participant._fields)
 

@@ -98,7 +98,7 @@ async def on_sync_request(
     claimed = await store.claim(house.database, body, provider_id=caller.provider.provider_id, now=now, lease=lease)
     if claimed is None:
         return
-    if stored.state in {"refused", "disabled"}:
+    if stored.state == "disabled" or (stored.state == "refused" and body.kind is not Kind.VERIFY):
         await _fail(
             house, body, claimed, delivery.message.id, f"key_{stored.state}", "credential", "its key is not in use"
         )

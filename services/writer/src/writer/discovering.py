@@ -206,7 +206,8 @@ async def _schedule(
 ) -> None:
     """A schedule row for each race; new, changed and returned ones are looked at at once.
 
-    A race keeps the key that it was found with, unless that key is not in use any more.
+    A race keeps the key that it was found with, unless that key is not in use any more. A refused race that is still
+    listed is tried again once a day: rights come back without the race changing.
     """
     await connection.execute(
         """
@@ -214,11 +215,12 @@ async def _schedule(
         SELECT $1, $2, race_id, $4, $5 FROM unnest($3::text[]) AS race_id
         ON CONFLICT (provider_id, timing_partner_id, race_id) DO UPDATE SET
             state = 'active', state_reason = NULL,
-            next_due_at = CASE WHEN s.race_id = ANY($6) OR s.state = 'missing' THEN $5 ELSE s.next_due_at END,
+            next_due_at = CASE WHEN s.race_id = ANY($6) OR s.state <> 'active' THEN $5 ELSE s.next_due_at END,
             credential_id = CASE WHEN EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = s.credential_id
                 AND c.state IN ('new', 'active')) THEN s.credential_id ELSE $4 END
-        WHERE s.race_id = ANY($6) OR s.state = 'missing' OR NOT EXISTS (SELECT 1 FROM credentials c
-            WHERE c.credential_id = s.credential_id AND c.state IN ('new', 'active'))
+        WHERE s.race_id = ANY($6) OR s.state = 'missing'
+            OR (s.state = 'refused' AND s.next_due_at < $5::timestamptz - interval '1 day')
+            OR NOT EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = s.credential_id AND c.state IN ('new', 'active'))
         """,
         place.provider_id,
         place.timing_partner_id,

@@ -6,6 +6,7 @@ import aio_pika.exceptions
 import aiormq.exceptions
 import pytest
 from aiormq.exceptions import AMQPError, ChannelAccessRefused, ConnectionClosed, ProbableAuthenticationError
+
 from shared.amqp.errors import CONSEQUENCES, translate, translated
 from shared.errors import Later, Misconfigured, Never
 

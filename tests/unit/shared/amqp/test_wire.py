@@ -5,6 +5,7 @@ from typing import Any
 from aio_pika import Message as AmqpMessage
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.amqp import wire
 from shared.bus.port import Delivery, Message
 from shared.bus.topology import DEAD_QUEUE

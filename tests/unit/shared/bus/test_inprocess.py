@@ -6,11 +6,11 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+
 from shared.bus.inprocess import MOST_DEAD, InProcessBus
 from shared.bus.port import Delivery
 from shared.bus.topology import DEAD_QUEUE
 from shared.errors import Later, Never
-
 from tests.conformance.buses import BACKFILL, NEAR, PROVIDERS, QUICK, JumpingClock, Seen, a_request
 
 

@@ -2,6 +2,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.bus.lanes import TRICKLE, choose_lane
 
 

@@ -4,6 +4,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.bus.retry import Dead, Halt, Policy, Retry, Verdict, after_failure
 from shared.errors import Later, Misconfigured, Never, Stop
 

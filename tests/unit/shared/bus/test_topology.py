@@ -3,6 +3,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.bus.topology import (
     CLASSES,
     DEAD_QUEUE,

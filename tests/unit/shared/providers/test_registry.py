@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+
 from shared.errors import Never
 from shared.providers.port import Provider
 from shared.providers.registry import PROVIDERS, by_id, by_name, open_client

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+
 from shared.errors import Misconfigured
 from shared.providers.port import Answer, Call, Consequence, Credential, ProviderFailure
 from shared.providers.runsignup import client as client_module

@@ -1,6 +1,7 @@
 """The form of a key is checked in a sentence that never repeats the key."""
 
 import pytest
+
 from shared.providers.runsignup.keys import check_key
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.domain.participant import Participant, Removal, Unusable
 from shared.providers.runsignup.columns import PRICES
 from shared.providers.runsignup.mapping import map_participant, map_removal
 from shared.providers.runsignup.readers import read_participants, read_removed
-
 from tests.unit.shared.providers.runsignup.cases import raw_person, sample
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.domain.participant import Unusable
 from shared.domain.race import Event, Race
 from shared.providers.runsignup.races import map_race
 from shared.providers.runsignup.readers import read_races
-
 from tests.unit.shared.providers.runsignup.cases import sample
 
 

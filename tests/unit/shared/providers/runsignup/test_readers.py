@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.providers.port import Answer, Consequence, Page, ProviderFailure
 from shared.providers.runsignup.readers import check_page, read_participants, read_races, read_removed
-
 from tests.unit.shared.providers.runsignup.cases import answer, raw_person, sample
 
 EVENT = {"event_id": 900101, "participants": []}

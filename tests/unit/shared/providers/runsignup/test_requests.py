@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+
 from shared.errors import Never
 from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_races, ask_removed
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.providers.port import Answer, Consequence, ProviderFailure
 from shared.providers.runsignup.errors import MEANINGS
 from shared.providers.runsignup.responses import http_date, open_answer, wait_asked
-
 from tests.unit.shared.providers.runsignup.cases import answer, sample
 
 

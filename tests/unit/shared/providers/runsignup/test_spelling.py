@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from shared.providers.runsignup import spelling
 from shared.providers.runsignup.spelling import eastern, identifier, instant, local, money
 
