@@ -220,7 +220,8 @@ async def _schedule(
                 AND c.state IN ('new', 'active')) THEN s.credential_id ELSE $4 END
         WHERE s.race_id = ANY($6) OR s.state = 'missing'
             OR (s.state = 'refused' AND s.next_due_at < $5::timestamptz - interval '1 day')
-            OR NOT EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = s.credential_id AND c.state IN ('new', 'active'))
+            OR NOT EXISTS (SELECT 1 FROM credentials c
+                WHERE c.credential_id = s.credential_id AND c.state IN ('new', 'active'))
         """,
         place.provider_id,
         place.timing_partner_id,

@@ -16,6 +16,9 @@ from shared.runtime.service import run, services
 from shared.settings import Settings, load
 from shared.telemetry.logging import configure_logging
 
+#: What a shell makes of Ctrl-C.
+INTERRUPTED = 130
+
 #: The demo's compressed time: a race-day race is asked for every five seconds instead of every minute.
 COMPRESSED = {
     "HUB_INTERVAL_RACEDAY_SECONDS": "5",
@@ -27,7 +30,10 @@ COMPRESSED = {
 def up(*, demo: bool = False) -> int:
     """Run until told to stop; the exit code. Raises Stop, Later."""
     if demo:
-        return asyncio.run(_demo())
+        try:
+            return asyncio.run(_demo())
+        except KeyboardInterrupt:  # before anything was running
+            return INTERRUPTED
     settings = load(Settings)
     configure_logging(settings.log_format, settings.log_level)
     asyncio.run(run(list(services()), settings))
@@ -53,9 +59,12 @@ async def _demo() -> int:
                 await demo.play()
 
             await run(list(services()), settings, guest=guest)
-        if demo is None or demo.exit_code:
+        if demo is None or not demo.is_over:
+            screen.say("Stopped before the end; the folder with its database is removed.")
+            return INTERRUPTED
+        if demo.exit_code:
             logs.flush()
             print("The last lines of the log:", file=sys.stderr)
             for line in (Path(folder) / "hub.log").read_text().splitlines()[-10:]:
                 print(f"  {line}", file=sys.stderr)
-        return demo.exit_code if demo is not None else 1
+        return demo.exit_code

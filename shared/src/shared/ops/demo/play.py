@@ -41,6 +41,7 @@ class Demo:
     partners: list[Partner] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)  # key: timing partner
     exit_code: int = 1
+    is_over: bool = False
 
     async def play(self) -> None:
         """All acts; ``exit_code`` is 0 only if everybody is identical, enough were compared, no hour over budget."""
@@ -206,6 +207,7 @@ class Demo:
         )
         good = found.is_clean and found.compared >= LEAST_PEOPLE and not over
         self.exit_code = 0 if good else 1
+        self.is_over = True
 
     async def _costs(self, audit: dict[str, object]) -> None:
         """Calls spent against the fewest that the API allows for what was asked."""
