@@ -22,16 +22,8 @@ SOURCE = "scheduler"
 #: Races looked at in one transaction.
 PORTION = 200
 
-#: From the first call to completion; a lost message costs this long at the most.
-DEADLINES = {
-    SyncClass.RACEDAY: timedelta(minutes=3),
-    SyncClass.NEAR: timedelta(minutes=10),
-    SyncClass.ROUTINE: timedelta(minutes=30),
-    SyncClass.BACKFILL: timedelta(hours=2),
-}
 #: A lease that ended so long ago is not being renewed just now.
 LEASE_GRACE = timedelta(seconds=2)
-FULL_PASS_DEADLINE = timedelta(minutes=30)
 
 
 def cadence_of(settings: SchedulerSettings) -> Cadence:
@@ -49,10 +41,15 @@ def cadence_of(settings: SchedulerSettings) -> Cadence:
     )
 
 
-def deadline(sync_class: SyncClass, mode: Mode) -> int:
-    """Seconds that a run may take from its first call."""
-    allowed = DEADLINES[sync_class]
-    return int((max(allowed, FULL_PASS_DEADLINE) if mode is Mode.FULL else allowed).total_seconds())
+def deadline(settings: SchedulerSettings, sync_class: SyncClass, mode: Mode) -> int:
+    """Seconds from a run's first call to its completion; a lost message costs this long at the most."""
+    allowed = {
+        SyncClass.RACEDAY: settings.deadline_raceday_seconds,
+        SyncClass.NEAR: settings.deadline_near_seconds,
+        SyncClass.ROUTINE: settings.deadline_far_seconds,
+        SyncClass.BACKFILL: settings.deadline_far_seconds,
+    }[sync_class]
+    return max(allowed, settings.deadline_full_seconds) if mode is Mode.FULL else allowed
 
 
 async def tick(house: House, settings: SchedulerSettings) -> bool:
@@ -112,7 +109,7 @@ async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> 
                 mode=mode,
                 removals=removals,
                 race_id=race.race_id,
-                deadline_seconds=deadline(sync_class, mode),
+                deadline_seconds=deadline(settings, sync_class, mode),
             )
             await ask(connection, wish, now)
             asked = replace(race.state, last_asked_at=now)

@@ -21,7 +21,10 @@ class SchedulerSettings(BaseSettings):
     discovery_seconds: int = Field(default=3600, ge=1)  # between two looks at a credential's list of races
     full_pass_hours: float = Field(default=24, gt=0)
     removals_every: int = Field(default=5, ge=1)  # rounds
-    retry_seconds: int = Field(default=300, ge=1)  # before a race whose run failed or expired is asked for again
     tick_seconds: float = Field(default=1.0, gt=0)  # between two looks at what is due; a notification comes sooner
+    deadline_raceday_seconds: int = Field(default=180, ge=1)  # from a run's first call to completion; then it expires
+    deadline_near_seconds: int = Field(default=600, ge=1)
+    deadline_far_seconds: int = Field(default=1800, ge=1)
+    deadline_full_seconds: int = Field(default=1800, ge=1)  # at least this for a full pass
     request_seconds: int = Field(default=600, ge=1)  # a request that no fetcher began by then is given up
     archive_days: float = Field(default=14, ge=0)  # raw batches are kept this long
