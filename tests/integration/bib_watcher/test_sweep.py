@@ -169,11 +169,13 @@ async def test_two_watchers_tell_everything_once_and_in_order(
     houses = [fakes.a_house(each, seed=seed) for seed, each in enumerate((database, other_database, database))]
     small = SETTINGS.model_copy(update={"sweep_diffs": 1})
 
-    async def work(house: House) -> None:
+    async def work(house: House) -> int:
+        sweeps = 0
         while await sweep(house, small):
-            pass
+            sweeps += 1
+        return sweeps
 
-    await asyncio.gather(*(work(house) for house in houses))
+    assert sum(await asyncio.gather(*(work(house) for house in houses))) == 12  # no batch was read by two
     rows = await database.fetch("SELECT feed_id FROM bib_history WHERE kind <> 'duplicate' ORDER BY bib_event_id")
     assert [row["feed_id"] for row in rows] == list(range(1, 25))
     assert len(await told(database)) == len(await history(database))

@@ -164,6 +164,7 @@ async def test_two_schedulers_never_ask_for_a_race_twice(
     await work(houses[0])  # what one had locked, the other passed over
     counted = Counter(each.race_id for each in await requests(database))
     assert (len(counted), set(counted.values())) == (number, {1})
+    assert await database.fetchval("SELECT array_agg(DISTINCT round) FROM race_sync") == [1]
 
 
 async def test_two_schedulers_promote_a_queued_run_once(
