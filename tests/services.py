@@ -571,7 +571,14 @@ class WheelDatabase:
         server.start()
         atexit.unregister(server._cleanup)
         self.url = server.get_uri()
+        self.folder = folder / "data"  # where its socket is
+        self._server = server
         self.how = "the wheel's, in a temporary folder"
+
+    def restart(self) -> None:
+        """Stop it, cutting every connection, and start it again."""
+        self._server.stop()
+        self._server.start()
 
 
 if __name__ == "__main__":

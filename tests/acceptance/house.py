@@ -16,7 +16,7 @@ from shared.ops.demo.provider import PretendProvider, pretend_provider
 from shared.postgres import Database
 from shared.postgres.asks import Ask, ask
 from shared.runtime.service import keep_running, open_house, services
-from shared.secrets import Sealer, new_key
+from shared.secrets import new_key
 from shared.settings import Settings, load
 
 SERVICES = ("scheduler", "fetcher", "writer", "bib_watcher")
@@ -185,12 +185,18 @@ async def embedded_hub(database_url: str, home: Path, *world: str) -> AsyncItera
 
 @asynccontextmanager
 async def distributed_hub(
-    database_url: str, amqp_url: str, home: Path, *world: str, start: tuple[str, ...] = SERVICES
+    database_url: str,
+    amqp_url: str,
+    home: Path,
+    *world: str,
+    start: tuple[str, ...] = SERVICES,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Hub]:
     """Each service as a process, over RabbitMQ; they are killed at the end."""
     async with pretend_provider(*(world or ("--world", "small"))) as provider:
-        environment = {
+        settings = {
             **os.environ,
+            **(environment or {}),
             "HUB_DATABASE_URL": database_url,
             "HUB_AMQP_URL": amqp_url,
             "HUB_RUNSIGNUP_BASE_URL": provider.url,
@@ -198,9 +204,8 @@ async def distributed_hub(
             "HUB_LOG_FORMAT": "json",
             "HUB_GRACE_SECONDS": "5",
         }
-        Sealer.from_text(environment["HUB_SECRET_KEY"])
         database = await Database.connect(database_url, size=4)
-        hub = Hub(database, provider, environment=environment, logs=home)
+        hub = Hub(database, provider, environment=settings, logs=home)
         try:
             for each in start:
                 await hub.start(each)
