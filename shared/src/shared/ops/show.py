@@ -1,0 +1,123 @@
+"""How facts are printed: tables for people (80 columns, colour only on a terminal), JSON for programs."""
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+#: The option that every command which prints facts has.
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+
+#: Words that are coloured wherever they stand in a table.
+STYLES = {
+    **dict.fromkeys(("failed", "expired", "refused", "bad", "late", "duplicate"), "red"),
+    **dict.fromkeys(("disabled", "warn", "held", "queued", "replaced", "unsealed", "skipped", "removed"), "yellow"),
+    **dict.fromkeys(("active", "ok", "completed", "fresh", "given", "added"), "green"),
+}
+
+
+def out() -> Console:
+    """Standard output, as it is now. Rich honours NO_COLOR, and a pipe gets neither colour nor more than 80 columns."""
+    return Console(highlight=False, emoji=False, markup=False, soft_wrap=False)
+
+
+def err() -> Console:
+    """Standard error, likewise: progress goes there when standard output is a document."""
+    return Console(stderr=True, highlight=False, emoji=False, markup=False)
+
+
+def say(sentence: str) -> None:
+    """A line of text, not wrapped: it may be read by a program."""
+    out().print(Text(sentence), soft_wrap=True)
+
+
+def document(value: Any) -> None:
+    """One JSON document, UTF-8 whatever the terminal speaks."""
+    _write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z, default=str))
+
+
+def line(value: Any) -> None:
+    """One JSON object on a line of its own, at once."""
+    _write(orjson.dumps(value, option=orjson.OPT_UTC_Z, default=str))
+
+
+def _write(body: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(body + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table; a column whose name begins with ``>`` is aligned to the right, with ``*`` it gives way when room is short."""
+    console = out()
+    cells = [[_cell(each) for each in row] for row in rows]
+    names = [column.lstrip(">*") for column in columns]
+    widths = [max([cell_len(name), *(row[place].cell_len for row in cells)]) for place, name in enumerate(names)]
+    grid = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column, name, width in zip(columns, names, fit(columns, widths, console.width), strict=True):
+        side: JustifyMethod = "right" if column.startswith(">") else "left"
+        grid.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=width, header_style="dim")
+    for row in cells:
+        grid.add_row(*row)
+    console.print(grid)
+
+
+def fit(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
+    """Widths that fit into the room, two blanks between; elastic columns give way, the widest first, to 6 at the least."""
+    fitted = list(widths)
+    elastic = [place for place, column in enumerate(columns) if column.startswith("*")]
+    over = sum(fitted) + 2 * (len(fitted) - 1) - room
+    while over > 0 and elastic:
+        widest = max(elastic, key=lambda place: fitted[place])
+        if fitted[widest] <= 6:
+            break
+        fitted[widest] -= 1
+        over -= 1
+    return fitted
+
+
+def _cell(value: object) -> Text:
+    text = "" if value is None else f"{value:,}" if type(value) is int else clean(str(value))
+    return Text(text, style=STYLES.get(text.split(" ")[0], ""))
+
+
+def clean(text: str) -> str:
+    """Text that cannot steer a terminal: control and direction characters are left out."""
+    return "".join(each for each in text if not unicodedata.category(each).startswith("C"))
+
+
+def since(moment: datetime | None, now: datetime) -> str:
+    """How long ago, in one unit: 12 s, 7 min, 3 h, 5 d."""
+    return "never" if moment is None else length(now - moment)
+
+
+def length(span: timedelta) -> str:
+    """A duration, in one unit."""
+    seconds = max(0, int(span.total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def stamp(moment: datetime | None) -> str:
+    """An instant, to the second, UTC."""
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ") if moment else ""
+
+
+def size(number: int) -> str:
+    """Bytes, in one unit."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"

@@ -1,0 +1,208 @@
+"""`hub status`: how things stand, what a race director would notice first at the top."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import typer
+
+from shared.domain.run import SyncClass
+from shared.ops import show
+from shared.ops.desk import NEEDED, Desk, at_desk
+from shared.ops.freshness import Freshness, Promise, judge, worst
+from shared.ops.selecting import Partner
+from shared.ops.status_rows import Facts, gather
+from shared.settings import load
+
+CLASSES = (SyncClass.RACEDAY, SyncClass.NEAR, SyncClass.ROUTINE)
+SERVICES = (*NEEDED, "bib-watcher")
+
+#: An outbox row older than this means that nobody publishes.
+OUTBOX_PATIENCE = timedelta(seconds=30)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("status")(status)
+
+
+def status(json: show.Json = False) -> None:
+    """Show how things stand: what is wrong first, then partners with their freshness and budgets, then the rest.
+
+    Freshness is the age of what is known of a race, counted from the first call of its last complete run; a race is
+    late when that is more than twice its interval.
+
+    Example: hub status
+    """
+
+    async def work(desk: Desk) -> None:
+        facts, promise = await gather(desk.database, desk.clock.now()), load(Promise)
+        races = [judge(race, promise, facts.now) for race in facts.races]
+        if json:
+            show.document(describe(facts, races, promise))
+        else:
+            _tell(facts, races)
+
+    at_desk(work)
+
+
+def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
+    """What needs somebody, the most pressing first, a sentence each."""
+    lines = []
+    if missing := [name for name in SERVICES if name not in facts.services]:
+        what = "No service is running" if len(missing) == len(SERVICES) else f"Not running: {', '.join(missing)}"
+        lines.append(f"{what}; start with `hub up`, or your deployment.")
+    lines += [
+        f"All calls to {each['provider']} are stopped until {show.stamp(each['until'])}: {each['reason']}."
+        for each in facts.stops
+    ]
+    for sync_class in CLASSES:
+        late = [race for race in races if race.is_late and race.sync_class is sync_class]
+        if late:
+            oldest = max(race.age for race in late if race.age is not None)
+            lines.append(f"{len(late)} {sync_class} races are late, the oldest by now {show.length(oldest)}.")
+    lines += [
+        f"Key {key.fingerprint} of partner {partner.partner_id} is refused ({key.state_reason}); "
+        f"then: hub partner verify {partner.partner_id}"
+        for partner in facts.partners
+        for key in partner.keys
+        if key.state == "refused" and partner.is_enabled
+    ]
+    lines += [
+        f"Race {item['race_id']} of partner {item['partner_id']}: a full pass lacked {item['people']} of "
+        f"{item['active']} people, nobody was removed; see: hub removals list"
+        for item in facts.held
+    ]
+    lines += [
+        f"Key {each['fingerprint']}: no calls until {show.stamp(each['blocked_until'])} ({each['block_reason']})."
+        for each in facts.budgets
+        if each["blocked_until"] is not None
+    ]
+    lines += [
+        f"Key {each['fingerprint']}: its budget of {each['calls_per_hour']:,} calls an hour is used up."
+        for each in facts.budgets
+        if each["calls"] >= each["calls_per_hour"]
+    ]
+    if letters := sum(each["messages"] for each in facts.dead_letters):
+        lines.append(f"{letters:,} dead letters; see: hub dead-letters list")
+    if aside := sum(each["rows"] for each in facts.quarantine):
+        lines.append(f"{aside:,} rows are in quarantine; see: hub quarantine list")
+    if facts.refused_races:
+        lines.append(f"{facts.refused_races:,} races may not be read with their key; see: hub history --failed")
+    if facts.outbox_since is not None and facts.now - facts.outbox_since > OUTBOX_PATIENCE:
+        lines.append(
+            f"{facts.outbox:,} messages wait to be published, for {show.since(facts.outbox_since, facts.now)}."
+        )
+    return lines
+
+
+def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
+    console = show.out()
+    lines = troubles(facts, races)
+    unloaded = sum(race.age is None for race in races)
+    people = sum(partner.people for partner in facts.partners)
+    loading = f", {unloaded:,} of them not loaded yet" if unloaded else ""
+    show.say(
+        f"{len(facts.partners):,} partners, {len(races):,} races with future events{loading}, {people:,} people. "
+        + ("All is well." if not lines else "Needs somebody:")
+    )
+    for each in lines:
+        console.print(f"  ! {each}", style="yellow", soft_wrap=True)
+    if not facts.partners:
+        show.say("Add a partner with `hub partner add`.")
+        return
+    console.print()
+    columns = (">id", "*partner", "keys", ">races", ">people", ">race day", ">near", ">rest", ">late", ">calls")
+    show.table(None, columns, [_partner_line(partner, facts, races) for partner in _ordered(facts.partners, races)])
+    console.print()
+    alive = ", ".join(f"{name} {count}" for name, count in sorted(facts.services.items())) or "none"
+    show.say(f"services   {alive}")
+    open_runs = ", ".join(f"{each['runs']:,} {each['sync_class']} {each['state']}" for each in facts.runs) or "none"
+    show.say(f"open runs  {open_runs}")
+    failed = ", ".join(f"{each['runs']:,} {each['code']}" for each in facts.failures) or "none"
+    show.say(f"failed     {failed} (24 h)")
+    aside = ", ".join(f"{each['rows']:,} {each['reason']}" for each in facts.quarantine) or "none"
+    show.say(f"quarantine {aside}")
+    show.say(f"outbox     {facts.outbox:,} waiting; newest change {facts.newest_feed_id:,}")
+    show.say(f"archive    {show.size(facts.archive_bytes)}")
+
+
+def _ordered(partners: Sequence[Partner], races: Sequence[Freshness]) -> list[Partner]:
+    """Partners with a race nearest its start first, the late before the fresh."""
+
+    def place(partner: Partner) -> tuple[int, int, int]:
+        mine = [race for race in races if race.partner_id == partner.partner_id]
+        nearest = min((race.sync_class.distance for race in mine), default=len(CLASSES))
+        return -sum(race.is_late for race in mine), nearest, partner.partner_id
+
+    return sorted(partners, key=place)
+
+
+def _partner_line(partner: Partner, facts: Facts, races: Sequence[Freshness]) -> tuple[object, ...]:
+    mine = [race for race in races if race.partner_id == partner.partner_id]
+    ages = (worst(mine, each) for each in CLASSES)
+    keys = {key.fingerprint for key in partner.keys}
+    calls = [each for each in facts.budgets if each["fingerprint"] in keys]
+    states = sorted({key.state for key in partner.keys}) if partner.is_enabled else ["disabled"]
+    return (
+        partner.partner_id,
+        partner.name,
+        "+".join(states) or "none",
+        len(mine),
+        partner.people,
+        *("" if age is None else show.length(age) for age in ages),
+        sum(race.is_late for race in mine),
+        f"{sum(each['calls'] for each in calls)}/{sum(each['calls_per_hour'] for each in calls)}" if calls else "",
+    )
+
+
+def describe(facts: Facts, races: Sequence[Freshness], promise: Promise) -> dict[str, object]:
+    """The whole of it as JSON; the shape is told in ops/README.md."""
+    return {
+        "at": facts.now,
+        "troubles": troubles(facts, races),
+        "services": {
+            name: facts.services.get(name, 0) for name in (*SERVICES, *sorted(set(facts.services) - {*SERVICES}))
+        },
+        "freshness": {
+            sync_class: {
+                "races": sum(race.sync_class is sync_class for race in races),
+                "late": sum(race.sync_class is sync_class and race.is_late for race in races),
+                "not_loaded": sum(race.sync_class is sync_class and race.age is None for race in races),
+                "worst_seconds": _seconds(worst(races, sync_class)),
+                "promised_seconds": promise.interval(sync_class).total_seconds(),
+            }
+            for sync_class in CLASSES
+        },
+        "partners": [_described(partner, races) for partner in facts.partners],
+        "budgets": [dict(each) for each in facts.budgets],
+        "open_runs": [dict(each) for each in facts.runs],
+        "failed_runs_24h": [dict(each) for each in facts.failures],
+        "refused_races": facts.refused_races,
+        "quarantine": [dict(each) for each in facts.quarantine],
+        "dead_letters": [dict(each) for each in facts.dead_letters],
+        "held_removals": [dict(each) for each in facts.held],
+        "provider_stops": [dict(each) for each in facts.stops],
+        "outbox": {"waiting": facts.outbox, "since": facts.outbox_since},
+        "newest_feed_id": facts.newest_feed_id,
+        "archive_bytes": facts.archive_bytes,
+    }
+
+
+def _seconds(age: timedelta | None) -> float | None:
+    return None if age is None else round(age.total_seconds(), 1)
+
+
+def _described(partner: Partner, races: Sequence[Freshness]) -> dict[str, object]:
+    mine = [race for race in races if race.partner_id == partner.partner_id]
+    return {
+        "partner_id": partner.partner_id,
+        "name": partner.name,
+        "enabled": partner.is_enabled,
+        "keys": [
+            {"fingerprint": key.fingerprint, "state": key.state, "reason": key.state_reason} for key in partner.keys
+        ],
+        "races": len(mine),
+        "people": partner.people,
+        "late": sum(race.is_late for race in mine),
+        "worst_seconds": {sync_class: _seconds(worst(mine, sync_class)) for sync_class in CLASSES},
+    }
