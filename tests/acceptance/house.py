@@ -85,7 +85,9 @@ class Hub:
         now = datetime.datetime.now(datetime.UTC)
         runs = []
         async with self.database.transaction("asking") as connection:
-            for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
+            for row in await connection.fetch(
+                "SELECT * FROM race_sync WHERE state = 'active' ORDER BY timing_partner_id, race_id"
+            ):
                 run = await ask(connection, wish(row, mode), now)
                 if run is not None:
                     runs.append(run)

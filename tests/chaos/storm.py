@@ -209,13 +209,29 @@ async def _rage(weather: Weather, amqp_url: str) -> None:
         await gremlin
 
 
+async def stuck(hub: Hub) -> list[str]:
+    """What still waits, for whoever looks at a bad seed."""
+    rows = await hub.database.fetch(
+        "SELECT kind, state, race_id, attempt, error_code, extract(epoch FROM now() - requested_at)::int AS age"
+        " FROM sync_runs WHERE state IN ('queued', 'requested', 'running', 'fetched') ORDER BY requested_at LIMIT 10"
+    )
+    keys = await hub.database.fetch("SELECT state, state_reason, last_discovered_at FROM credentials")
+    races = await hub.database.fetch(
+        "SELECT state, state_reason, last_full_at IS NULL AS unloaded, count(*) FROM race_sync GROUP BY 1, 2, 3"
+    )
+    return [f"waits: {dict(row)}" for row in (*rows, *keys, *races)]
+
+
 async def _quiet(weather: Weather, verdict: Verdict) -> None:
     """Everything is healed; the hub has so long to be in step again, asked as an operator asks."""
     hub = weather.hub
     for service, copies in weather.storm.replicas.items():
         for _ in range(copies - len(hub.processes.get(service, []))):
             await hub.start(service)
-    await until(hub.loaded, "every race to be loaded after the storm", QUIET_SECONDS)
+    try:
+        await until(hub.loaded, "every race to be loaded after the storm", QUIET_SECONDS)
+    except AssertionError:
+        verdict.notes += await stuck(hub)  # and go on: what is missing will be counted
     deadline = time.monotonic() + QUIET_SECONDS
     while True:
         await hub.ask_for_everything()

@@ -4,8 +4,6 @@ A message of diffs is a wake-up: what is acted on is the feed itself, in its ord
 message, a lost broker or a second watcher changes nothing, and nothing is told twice.
 """
 
-from itertools import groupby
-
 from bib_watcher import store
 from bib_watcher.changes import BibDiff, BibEvent, follow_up, interpret
 from bib_watcher.settings import BibWatcherSettings
@@ -28,21 +26,30 @@ async def sweep(house: House, settings: BibWatcherSettings) -> bool:
         portion = await store.read_feed(connection, position, settings.sweep_diffs)
         if portion is None:
             return False
-        for group, members in groupby(portion.diffs, key=lambda each: each[0]):
-            await _act(connection, group, [diff for _, diff in members], house=house, settings=settings)
+        groups: dict[store.Group, list[BibDiff]] = {}
+        for group, diff in portion.diffs:  # a run's batches together, so that a swap across two of them is seen as one
+            groups.setdefault(group, []).append(diff)
+        wishes = [
+            await _act(connection, group, diffs, house=house, settings=settings) for group, diffs in groups.items()
+        ]
+        # Asking locks races: in the order in which everyone does who locks several.
+        for wish in sorted((each for each in wishes if each is not None), key=lambda each: each.subject):
+            if await ask(connection, wish, house.clock.now()) is not None:
+                metrics.follow_ups.labels(wish.provider).inc()
         await store.move_position(connection, portion.last_feed_id)
     return True
 
 
 async def _act(
     connection: Connection, group: store.Group, diffs: list[BibDiff], *, house: House, settings: BibWatcherSettings
-) -> None:
+) -> Ask | None:
+    """Record and tell what a group of diffs means; the follow-up it asks for, if any."""
     now = house.clock.now()
     bibs = await store.race_bibs(connection, group, diffs)
     events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users)
     fresh = await store.record(connection, group, events, bibs, now)
     if not fresh:
-        return
+        return None
     provider = by_id(group.provider_id)
     body = BibChanged(
         run_id=group.run_id,
@@ -60,25 +67,24 @@ async def _act(
         if modified is not None and group.reason not in {Reason.FIRST, Reason.BACKFILL}:
             metrics.bib_latency_seconds.labels(provider.name).observe(max(0.0, (now - modified).total_seconds()))
     wanted = follow_up(group.reason, fresh) if settings.follow_up else None
-    if wanted is not None and bibs.credential_id is not None:
-        wish = Ask(
-            run_id=house.new_id(),
-            kind=Kind.RACE,
-            provider=provider.name,
-            provider_id=group.provider_id,
-            timing_partner_id=group.timing_partner_id,
-            credential_id=bibs.credential_id,
-            source=SOURCE,
-            reason=Reason.FOLLOW_UP,
-            sync_class=SyncClass.NEAR,
-            mode=Mode.INCREMENTAL,
-            removals=wanted.removals,
-            race_id=group.race_id,
-            deadline_seconds=600,
-            needs_fresh=True,
-        )
-        if await ask(connection, wish, now) is not None:
-            metrics.follow_ups.labels(provider.name).inc()
+    if wanted is None or bibs.credential_id is None:
+        return None
+    return Ask(
+        run_id=house.new_id(),
+        kind=Kind.RACE,
+        provider=provider.name,
+        provider_id=group.provider_id,
+        timing_partner_id=group.timing_partner_id,
+        credential_id=bibs.credential_id,
+        source=SOURCE,
+        reason=Reason.FOLLOW_UP,
+        sync_class=SyncClass.NEAR,
+        mode=Mode.INCREMENTAL,
+        removals=wanted.removals,
+        race_id=group.race_id,
+        deadline_seconds=600,
+        needs_fresh=True,
+    )
 
 
 def _told(event: BibEvent) -> BibChange:

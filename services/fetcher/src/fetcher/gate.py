@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from fetcher.budget import Hold, Postpone
-from fetcher.ledger import Granted, Ledger, Wish
+from fetcher.ledger import MARGIN, Granted, Ledger, Wish
 from shared.clock import Clock, wait
 from shared.runtime.house import Bells
 from shared.telemetry import metrics
@@ -64,8 +64,13 @@ class Gate:
         for entry in sorted(self._waiting):
             if entry.answer.done() or entry.wish.fingerprint in not_their_turn:
                 continue
+            asked = self._clock.now()
             try:
-                verdict = await self._ledger.reserve(entry.wish, self._clock.now())
+                verdict = await self._ledger.reserve(entry.wish, asked)
+                if isinstance(verdict, Granted) and self._clock.now() - asked > MARGIN / 2:
+                    # The database kept us waiting; the slot's lease counts from before that, and might end too early.
+                    await self._ledger.finish(entry.wish, verdict, "unused", self._clock.now())
+                    continue
             except Exception as error:
                 if not entry.answer.done():
                     entry.answer.set_exception(error)

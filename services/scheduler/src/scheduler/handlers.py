@@ -86,7 +86,7 @@ async def _discover(house: House, settings: SchedulerSettings, now: datetime) ->
 async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> bool:
     cadence = cadence_of(settings)
     async with house.database.transaction("asking for due races") as connection:
-        due = await store.due_races(connection, now, PORTION)
+        due = await store.due_races(connection, now, PORTION, cadence.after_start)
         for race in due:
             at = next_due(race.state, now, cadence, race.jitter)
             if at is None or at > now:
@@ -110,6 +110,7 @@ async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> 
                 removals=removals,
                 race_id=race.race_id,
                 deadline_seconds=deadline(settings, sync_class, mode),
+                tail=cadence.after_start,
             )
             await ask(connection, wish, now)
             asked = replace(race.state, last_asked_at=now)

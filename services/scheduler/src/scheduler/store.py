@@ -26,7 +26,9 @@ class DueRace:
         return zlib.crc32(f"{self.timing_partner_id}:{self.race_id}".encode()) / 2**32
 
 
-async def due_races(connection: Connection, now: datetime, limit: int) -> list[DueRace]:
+async def due_races(
+    connection: Connection, now: datetime, limit: int, tail: timedelta = timedelta(hours=1)
+) -> list[DueRace]:
     """Races to look at, locked for this transaction; another scheduler passes over them."""
     rows = await connection.fetch(
         """
@@ -49,12 +51,13 @@ async def due_races(connection: Connection, now: datetime, limit: int) -> list[D
         SELECT e.provider_id, e.timing_partner_id, e.race_id, e.starts_at, e.ends_at, e.cursor_at
         FROM unnest($1::int[], $2::int[], $3::text[]) AS k (provider_id, timing_partner_id, race_id)
         JOIN events e USING (provider_id, timing_partner_id, race_id)
-        WHERE e.missing_at IS NULL AND coalesce(e.ends_at, e.starts_at, $4) > $4::timestamptz - interval '1 hour'
+        WHERE e.missing_at IS NULL AND coalesce(e.ends_at, e.starts_at, $4) > $4::timestamptz - $5::interval
         """,
         [row["provider_id"] for row in rows],
         [row["timing_partner_id"] for row in rows],
         [row["race_id"] for row in rows],
         now,
+        tail,
     )
     of_race = defaultdict(list)
     for each in events:

@@ -4,6 +4,7 @@ The race's row is locked first; then inbox, archive, quarantine, comparison, row
 was the missing one, the end of its run.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from zstandard import ZstdCompressor
 
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
-from shared.domain.participant import Participant
+from shared.domain.participant import Participant, Removal
 from shared.errors import Never
 from shared.postgres import Connection
 from shared.providers.registry import by_name
@@ -153,18 +154,33 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
         gone = [each for each in found.usable if outcomes[each.registration_id] is Outcome.REMOVED]
         unseen = [each for each in found.usable if outcomes[each.registration_id] is Outcome.ADDED]
         again = [each for each in found.usable if outcomes[each.registration_id] is Outcome.UNCHANGED]
-        rows = await store.stored_rows(connection, place, [each.registration_id for each in gone])
+        rows = await store.stored_rows(connection, place, [each.registration_id for each in (*gone, *again)])
         key = await _key(connection, body.credential_id)
         await store.insert_removed(connection, place, unseen, key=key, fetched_at=body.fetched_at, now=now)
         # Those gone already are looked at again: the list may know the reason for a removal that was inferred.
         await store.mark_removed(connection, place, gone + again, fetched_at=body.fetched_at, now=now)
         diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
+        diffs += [diff for each in again if (diff := _reason_diff(each, rows[each.registration_id])) is not None]
         await tell_changes(connection, run, place, diffs, house=house, now=now)
         counts = {"removed": len(gone), "quarantined": len(found.aside)}
         await store.count(connection, body.run_id, counts)
         await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
     metrics.rows_written.labels(body.provider, Outcome.REMOVED).inc(len(gone))
     return True
+
+
+def _reason_diff(removal: Removal, stored: Mapping[str, Any]) -> Diff | None:
+    """What the list tells anew of somebody who was gone already."""
+    told = {"removed_reason": removal.reason, "new_registration_id": removal.new_registration_id}
+    fields = {name: (stored[name], value) for name, value in told.items() if stored[name] != value}
+    if not fields:
+        return None
+    return {
+        "registration_id": removal.registration_id,
+        "event_id": removal.event_id,
+        "kind": "updated",
+        "fields": fields,
+    }
 
 
 async def _keep(

@@ -131,6 +131,7 @@ async def _remove_missing(
     assert found is not None
     missing: list[str] = found["missing"]
     if not missing:
+        await _settle_held(connection, place, now)
         return
     loss = Loss(len(missing), found["active"], found["seen"], found["unreadable"])
     allowed, why = may_remove(loss, share=settings.removal_share, people=settings.removal_people)
@@ -163,6 +164,7 @@ async def _remove_missing(
             now,
         )
         return
+    await _settle_held(connection, place, now)
     rows = await store.stored_rows(connection, place, missing)
     gone = [
         Removal(each, place.race_id, rows[each]["event_id"], "absent", None, None, None, None)
@@ -175,6 +177,18 @@ async def _remove_missing(
     diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
     await tell_changes(connection, run, place, diffs, house=house, now=now)
     await store.count(connection, run_id, {"removed": len(gone)})
+
+
+async def _settle_held(connection: Connection, place: store.Place, now: datetime) -> None:
+    """A later complete pass says who is missing now: what was held before is settled by it."""
+    await connection.execute(
+        "UPDATE held_removals SET resolved_at = $4, resolution = 'settled by a later pass' WHERE provider_id = $1"
+        " AND timing_partner_id = $2 AND race_id = $3 AND resolved_at IS NULL",
+        place.provider_id,
+        place.timing_partner_id,
+        place.race_id,
+        now,
+    )
 
 
 def removed_diff(removal: Removal, bib: str | None) -> Diff:

@@ -213,6 +213,7 @@ async def _schedule(
         """
         INSERT INTO race_sync AS s (provider_id, timing_partner_id, race_id, credential_id, next_due_at)
         SELECT $1, $2, race_id, $4, $5 FROM unnest($3::text[]) AS race_id
+        ORDER BY race_id -- as everyone does who locks several
         ON CONFLICT (provider_id, timing_partner_id, race_id) DO UPDATE SET
             state = 'active', state_reason = NULL,
             next_due_at = CASE WHEN s.race_id = ANY($6) OR s.state <> 'active' THEN $5 ELSE s.next_due_at END,

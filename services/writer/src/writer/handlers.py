@@ -63,7 +63,8 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
     provider, now = by_name(body.provider), house.clock.now()
     async with house.database.transaction("ending a run") as connection:
         subject = await connection.fetchrow(
-            "SELECT timing_partner_id, race_id, credential_id, kind FROM sync_runs WHERE run_id = $1", body.run_id
+            "SELECT timing_partner_id, race_id, credential_id, kind, attempt FROM sync_runs WHERE run_id = $1",
+            body.run_id,
         )
         if subject is None:
             raise Never(f"run {body.run_id} does not exist", reason="unknown_run")
@@ -73,6 +74,8 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
         else:
             await lock_credential(connection, subject["credential_id"])
         if body.failure is not None:
+            if body.attempt < subject["attempt"]:
+                return  # another attempt has taken over since
             await _fail(connection, body, place, subject["credential_id"], house=house)
             return
         if await record_end(connection, body):

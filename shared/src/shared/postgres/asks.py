@@ -4,7 +4,7 @@ Scheduler, bib-watcher and the operator's command all come through here; what th
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared.contracts import SyncRequest, encode
@@ -34,6 +34,7 @@ class Ask:
     bib: str | None = None
     deadline_seconds: int = 1800
     needs_fresh: bool = False  # only a run whose first call comes after this ask satisfies it
+    tail: timedelta = timedelta(hours=1)  # how long after its last moment an event is still wanted
 
     @property
     def subject(self) -> str:
@@ -66,13 +67,14 @@ async def wanted_events(
     race_id: str,
     now: datetime,
     only: tuple[str, ...] = (),
+    tail: timedelta = timedelta(hours=1),
 ) -> Wanted:
-    """The race's events still on the provider's list whose last moment is less than an hour ago."""
+    """The race's events still on the provider's list whose last moment is not longer ago than ``tail``."""
     rows = await connection.fetch(
         """
         SELECT event_id, cursor_at, removals_cursor_at FROM events
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
-          AND coalesce(ends_at, starts_at, $4) > $4::timestamptz - interval '1 hour'
+          AND coalesce(ends_at, starts_at, $4) > $4::timestamptz - $6::interval
           AND (cardinality($5::text[]) = 0 OR event_id = ANY($5))
         ORDER BY length(event_id), event_id
         """,
@@ -81,6 +83,7 @@ async def wanted_events(
         race_id,
         now,
         list(only),
+        tail,
     )
     cursors = [row["cursor_at"] for row in rows]
     known = [cursor for cursor in cursors if cursor is not None]
@@ -116,7 +119,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     if wish.race_id is not None:
         assert wish.kind in {Kind.RACE, Kind.BIB}
         found = await wanted_events(
-            connection, wish.provider_id, wish.timing_partner_id, wish.race_id, now, wish.event_ids
+            connection, wish.provider_id, wish.timing_partner_id, wish.race_id, now, wish.event_ids, wish.tail
         )
         if not found.event_ids:
             return None
@@ -196,6 +199,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
             row["race_id"],
             now,
             tuple(row["event_ids"]),
+            timedelta(days=36500),  # they were wanted when they were asked for
         )
         cursor = found.cursor if row["mode"] == Mode.INCREMENTAL else None
         removed_after = found.removals_cursor if row["removals"] else None

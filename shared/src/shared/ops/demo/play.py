@@ -150,7 +150,9 @@ class Demo:
         """Ask for every race once more, as `hub sync` does, and wait for the end of it."""
         now = self.house.clock.now()
         async with self.house.database.transaction("asking for all races") as connection:
-            for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
+            for row in await connection.fetch(
+                "SELECT * FROM race_sync WHERE state = 'active' ORDER BY timing_partner_id, race_id"
+            ):
                 wish = Ask(
                     run_id=self.house.new_id(),
                     kind=Kind.RACE,
