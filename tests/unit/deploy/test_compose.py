@@ -1,0 +1,46 @@
+"""docker-compose.yml and its settings page say the same, and open nothing that should be closed."""
+
+import re
+from pathlib import Path
+
+from pydantic_settings import BaseSettings
+
+from fetcher.settings import FetcherSettings
+from scheduler.settings import SchedulerSettings
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+EXAMPLE = (ROOT / "docker-compose.env.example").read_text()
+BLOCKS = dict(re.findall(r"^  ([a-z-]+):.*\n((?:    .*\n|\n)+)", COMPOSE.partition("\nservices:")[2], re.MULTILINE))
+
+
+def test_every_variable_of_the_file_is_explained_and_every_explained_one_used() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
+    explained = set(re.findall(r"^(?:# )?([A-Z_]+)=", EXAMPLE, re.MULTILINE))
+    assert explained == used | {"COMPOSE_PROFILES"}
+
+
+def test_no_password_has_a_default() -> None:
+    assert re.findall(r"(\S*(?:PASSWORD|SECRET|KEY)):-[^}]", COMPOSE) == []
+    assert re.findall(r"^\w*(?:PASSWORD|SECRET|KEY)=\S", EXAMPLE, re.MULTILINE) == []
+
+
+def test_nothing_but_grafana_is_published_beyond_this_host() -> None:
+    published = {name: re.findall(r'ports: \["([^"]+)"\]', block) for name, block in BLOCKS.items()}
+    beyond = [name for name, ports in published.items() if any(not each.startswith("127.0.0.1:") for each in ports)]
+    assert beyond == ["grafana"]
+
+
+def test_each_service_has_an_image_of_its_own() -> None:
+    members = {folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists()}
+    built = set(re.findall(r"args: \{SERVICE: ([a-z-]+)\}", COMPOSE))
+    assert built == members | {"simulator"}
+
+
+def test_every_setting_that_is_handed_on_exists() -> None:
+    kinds: tuple[type[BaseSettings], ...] = (Settings, SchedulerSettings, FetcherSettings)
+    known = {f"HUB_{name.upper()}" for kind in kinds for name in kind.model_fields}
+    image = (ROOT / "Dockerfile").read_text()
+    assert set(re.findall(r"^\s+(HUB_[A-Z_]+):", COMPOSE, re.MULTILINE)) <= known
+    assert set(re.findall(r"(HUB_[A-Z_]+)=", image)) <= known
