@@ -110,9 +110,12 @@ async def _remove_missing(
         WITH pass AS ({BATCHES_OF_RUN}),
         seen AS (SELECT unnest(seen_ids) AS registration_id FROM pass WHERE type = 'participants.fetched.v1'),
         active AS (
-            SELECT registration_id, presence_at FROM participants
-            WHERE provider_id = $3 AND timing_partner_id = $4 AND race_id = $5 AND event_id = ANY($6)
-              AND removed_at IS NULL
+            -- Event by event, and the provider outside: so the one index that fits is participants_of_race. On a table
+            -- never analyzed every index looks alike, and another one walks through everybody of every race.
+            SELECT p.registration_id, p.presence_at FROM unnest($6::text[]) AS wanted (event_id), LATERAL (
+                SELECT * FROM participants WHERE timing_partner_id = $4 AND race_id = $5
+                    AND event_id = wanted.event_id AND removed_at IS NULL OFFSET 0
+            ) AS p WHERE p.provider_id = $3
         ),
         -- EXCEPT hashes or sorts whatever the planner believes of sizes; a join was quadratic on a fresh table.
         missing AS (SELECT registration_id FROM active WHERE presence_at < $7 EXCEPT SELECT registration_id FROM seen)
