@@ -63,8 +63,8 @@ def bibs(
         if json:
             show.document({"race_id": race, "bibs": [_wearer(row) for row in rows]})
         else:
-            show.table(None, ("*bib", "event", "registration", "*name"), [_wearer_line(row) for row in rows])
-            show.say(f"{len(rows):,} bibs")
+            _show_wearers(rows)
+            show.say(show.many(len(rows), "bib"))
 
     at_desk(work)
 
@@ -103,9 +103,16 @@ def _wearer(row: Any) -> dict[str, object]:
     return {"partner_id": row["timing_partner_id"], **{name: row[name] for name in names}}
 
 
-def _wearer_line(row: Any) -> tuple[object, ...]:
-    name = " ".join(part for part in (row["first_name"], row["last_name"]) if part)
-    return row["bib"], row["event_id"], row["registration_id"], name
+def _show_wearers(rows: list[Any]) -> None:
+    """A line each; whose it is, too, when two partners have the race."""
+    shared = len({row["timing_partner_id"] for row in rows}) > 1
+    columns = ("*bib", "event", "registration", *([">partner"] if shared else []), "*name")
+    lines = []
+    for row in rows:
+        name = " ".join(part for part in (row["first_name"], row["last_name"]) if part)
+        whose = [row["timing_partner_id"]] if shared else []
+        lines.append((row["bib"], row["event_id"], row["registration_id"], *whose, name))
+    show.table(None, columns, lines)
 
 
 def _event(row: Any) -> dict[str, object]:
@@ -176,7 +183,7 @@ def _tell(found: Found) -> None:
     if found.note is not None:
         show.say(found.note)
     if found.rows:
-        show.table(None, ("*bib", "event", "registration", "*name"), [_wearer_line(row) for row in found.rows])
+        _show_wearers(found.rows)
     if not found.rows:
         show.say("Nobody wears it." if found.live else "Nobody wears it, as far as is stored.")
     elif found.live and found.at_provider == 0:

@@ -81,7 +81,7 @@ async def examine() -> list[Finding]:
             except SyncError as error:
                 findings.append(Finding(name, Verdict.BAD, str(error)))
         findings.append(await _broker(settings))
-        findings.append(await _provider(settings))
+        findings.append(await examine_provider(settings))
     return findings
 
 
@@ -170,7 +170,7 @@ async def _clock(desk: Desk) -> Finding:
     asked = time.time()
     said: datetime = await desk.database.fetchval("SELECT clock_timestamp()")
     offset = datetime.fromtimestamp((asked + time.time()) / 2, UTC) - said
-    return _judged_clock("clock", "this machine", "the database's clock", offset)
+    return judge_clock("clock", "this machine", "the database's clock", offset)
 
 
 async def _provider_clock(desk: Desk) -> Finding:
@@ -186,10 +186,10 @@ async def _provider_clock(desk: Desk) -> Finding:
     )
     if row is None:
         return Finding("provider clock", Verdict.SKIPPED, "no answer within a day tells it")
-    return _judged_clock("provider clock", "the provider", "the database's clock, at its last answer", row["ahead"])
+    return judge_clock("provider clock", "the provider", "the database's clock, at its last answer", row["ahead"])
 
 
-def _judged_clock(name: str, whose: str, other: str, ahead: timedelta) -> Finding:
+def judge_clock(name: str, whose: str, other: str, ahead: timedelta) -> Finding:
     seconds = ahead.total_seconds()
     direction = "ahead of" if seconds > 0 else "behind"
     detail = f"{whose} is {abs(seconds):.1f} s {direction} {other}"
@@ -216,7 +216,7 @@ async def _broker(settings: Settings) -> Finding:
     return Finding("broker", Verdict.OK, "reachable, its exchange is there")
 
 
-async def _provider(settings: Settings) -> Finding:
+async def examine_provider(settings: Settings) -> Finding:
     """A connection and a greeting, no request: every request would be a call of some key's budget."""
     try:
         parts = urlsplit(settings.runsignup_base_url)

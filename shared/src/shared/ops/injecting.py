@@ -60,10 +60,10 @@ def inject(
         show.document({"published": not check, "messages": facts, "services_live": live})
         return
     if check:
-        show.say(f"{len(messages)} messages are valid; none was published.")
+        show.say(f"Valid: {show.many(len(messages), 'message')}; nothing was published.")
     else:
-        when = "they are on their way" if live else "they are published once a service runs"
-        show.say(f"{len(messages)} messages are accepted; {when}.")
+        when = "on the way" if live else "published once a service runs (hub up)"
+        show.say(f"Accepted: {show.many(len(messages), 'message')}; {when}.")
 
 
 def _read(file: str) -> bytes:

@@ -56,7 +56,7 @@ def _write(body: bytes) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; a column whose name begins with ``>`` is aligned to the right, with ``*`` it gives way when room is short."""
+    """A table; a column named ``>…`` is aligned to the right, one named ``*…`` gives way when room is short."""
     console = out()
     cells = [[_cell(each) for each in row] for row in rows]
     names = [column.lstrip(">*") for column in columns]
@@ -71,7 +71,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 def fit(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
-    """Widths that fit into the room, two blanks between; elastic columns give way, the widest first, to 6 at the least."""
+    """Widths for the room, two blanks between; elastic columns give way, the widest first, to 6 at the least."""
     fitted = list(widths)
     elastic = [place for place, column in enumerate(columns) if column.startswith("*")]
     over = sum(fitted) + 2 * (len(fitted) - 1) - room
@@ -106,6 +106,11 @@ def length(span: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def many(number: int, what: str) -> str:
+    """A number of things: 1 race, 2 races."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def stamp(moment: datetime | None) -> str:

@@ -164,7 +164,7 @@ def describe(facts: Facts, races: Sequence[Freshness], promise: Promise) -> dict
             name: facts.services.get(name, 0) for name in (*SERVICES, *sorted(set(facts.services) - {*SERVICES}))
         },
         "freshness": {
-            sync_class: {
+            sync_class.value: {
                 "races": sum(race.sync_class is sync_class for race in races),
                 "late": sum(race.sync_class is sync_class and race.is_late for race in races),
                 "not_loaded": sum(race.sync_class is sync_class and race.age is None for race in races),
@@ -204,5 +204,5 @@ def _described(partner: Partner, races: Sequence[Freshness]) -> dict[str, object
         "races": len(mine),
         "people": partner.people,
         "late": sum(race.is_late for race in mine),
-        "worst_seconds": {sync_class: _seconds(worst(mine, sync_class)) for sync_class in CLASSES},
+        "worst_seconds": {sync_class.value: _seconds(worst(mine, sync_class)) for sync_class in CLASSES},
     }

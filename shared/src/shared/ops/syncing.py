@@ -167,8 +167,8 @@ def _asked(jobs: Sequence[Job], choice: Choice) -> Outcome:
         runs = [{"run_id": piece.run_id, "race_id": piece.wish.race_id} for job in jobs for piece in job.pieces]
         show.document({"outcome": "asked", "races": races, "discoveries": lists, "refused_keys": refused, "runs": runs})
     else:
-        looks = f" and {lists} looks for new ones" if lists else ""
-        show.say(f"Asked for {races} races{looks}; `hub status` shows what becomes of them.")
+        looks = f" and {show.many(lists, 'look')} for new ones" if lists else ""
+        show.say(f"Asked for {show.many(races, 'race')}{looks}; hub history shows what becomes of it.")
         _tell_unusable(jobs)
     return outcome(races + lists, refused)
 

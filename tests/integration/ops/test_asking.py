@@ -1,0 +1,158 @@
+"""Asking without anybody who answers, and for what is not there: a sentence, the right exit code, in time."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.postgres import Database
+from tests.integration.ops.command import SECRET, Hub
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+async def known(hub: Hub, database: Database) -> Hub:
+    """A partner with a race in a month and one of last year."""
+    result = await hub("partner", "add", "--name", "Fast Timing", "--key", "key-1", "--secret", SECRET)
+    assert result.code == 0
+    for race_id, event_id, days in (("70", "700", 30), ("80", "800", -300)):
+        await database.execute(
+            "INSERT INTO races (provider_id, timing_partner_id, race_id, fetched_at, first_seen_at, changed_at)"
+            " VALUES (2, 1, $1, $2, $2, $2)",
+            race_id,
+            NOW,
+        )
+        await database.execute(
+            "INSERT INTO events (provider_id, timing_partner_id, event_id, race_id, starts_at, is_volunteer,"
+            " sub_event_ids, fetched_at, first_seen_at, changed_at) VALUES (2, 1, $1, $2, $3, false, '{}', $4, $4, $4)",
+            event_id,
+            race_id,
+            NOW + timedelta(days=days),
+            NOW,
+        )
+        await database.execute(
+            "INSERT INTO race_sync (provider_id, timing_partner_id, race_id, credential_id, next_due_at)"
+            " VALUES (2, 1, $1, 1, $2)",
+            race_id,
+            NOW,
+        )
+    return hub
+
+
+async def alive(database: Database, *names: str) -> None:
+    """Let services look alive for some seconds."""
+    for name in names:
+        await database.execute(
+            "INSERT INTO service_beats VALUES ($1, gen_random_uuid(), clock_timestamp(), clock_timestamp())", name
+        )
+
+
+@pytest.mark.parametrize("words", [["sync"], ["sync", "--wait"], ["sync", "--race", "70"], ["partner", "verify", "1"]])
+async def test_without_a_service_a_sync_says_so_and_ends_1_within_ten_seconds(
+    known: Hub, database: Database, words: list[str]
+) -> None:
+    began = time.monotonic()
+    result = await known(*words)
+    assert time.monotonic() - began < 10
+    assert result.code == 1
+    assert "no service is running" in result.sentence
+    assert await database.fetchval("SELECT count(*) FROM sync_runs") == 0
+
+
+async def test_the_service_that_is_missing_is_named(known: Hub, database: Database) -> None:
+    await alive(database, "scheduler", "writer")
+    result = await known("sync")
+    assert result.code == 1
+    assert "no fetcher is running" in result.sentence
+
+
+async def test_services_that_die_while_a_sync_waits_end_it_within_ten_seconds(known: Hub, database: Database) -> None:
+    await alive(database, "scheduler", "fetcher", "writer")
+    began = time.monotonic()
+    result = await known("sync", "--race", "70", "--wait")
+    assert time.monotonic() - began < 11  # they were alive at first
+    assert result.code == 1
+    assert "goes on" in result.err
+    assert await database.fetchval("SELECT count(*) FROM sync_runs WHERE state = 'requested'") == 1
+
+
+async def test_an_ask_is_an_operators_with_removals_and_goes_first(known: Hub, database: Database) -> None:
+    await alive(database, "scheduler", "fetcher", "writer")
+    result = await known("sync", "--json")
+    assert result.code == 0
+    assert (result.document["races"], result.document["discoveries"]) == (1, 1)
+    rows = await database.fetch("SELECT kind, reason, sync_class, removals, event_ids FROM sync_runs ORDER BY kind")
+    assert [(row["kind"], row["reason"], row["sync_class"]) for row in rows] == [
+        ("discover", "operator", "raceday"),
+        ("race", "operator", "raceday"),
+    ]
+    assert rows[1]["removals"]
+    assert rows[1]["event_ids"] == ["700"]
+    assert await database.fetchval("SELECT count(*) FROM outbox WHERE type = 'sync.request.v1'") == 2
+
+
+async def test_what_is_not_written_in_time_is_told_and_ends_1(known: Hub, database: Database) -> None:
+    await alive(database, "scheduler", "fetcher", "writer")
+    result = await known("sync", "--race", "70", "--wait", "--timeout", "1")
+    assert result.code == 1
+    assert "Not written: race 70" in result.out
+    assert "Nothing was written" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sync", "--race", "99"], "race 99"),
+        (["sync", "--race", SECRET], "race of that number"),
+        (["sync", "--event", "99"], "event 99"),
+        (["sync", "--race", "80", "--event", "700"], "belongs to race 70"),
+        (["sync", "--race", "80"], "no future event"),
+        (["sync", "--event", "800"], "no future event"),
+        (["bibs", "--race", "99"], "race 99"),
+        (["bib", "--race", "99", "--number", "1"], "race 99"),
+        (["bib", "--race", "80", "--number", "1"], "no future event"),
+        (["bib", "--race", "70", "--number", " "], "at least one character"),
+    ],
+)
+async def test_what_is_not_there_is_wrong_usage_in_one_sentence(
+    known: Hub, database: Database, words: list[str], said: str
+) -> None:
+    result = await known(*words)
+    assert result.code == 2
+    assert said in result.sentence
+    assert await database.fetchval("SELECT count(*) FROM sync_runs") == 0
+
+
+async def test_a_sync_without_any_partner_says_what_to_do_first(hub: Hub) -> None:
+    result = await hub("sync", "--wait")
+    assert result.code == 2
+    assert "hub partner add" in result.sentence
+
+
+async def test_a_refused_key_makes_a_sync_of_everything_partly_done(known: Hub, database: Database) -> None:
+    await database.execute("UPDATE credentials SET state = 'refused', state_reason = 'http_401'")
+    await alive(database, "scheduler", "fetcher", "writer")
+    result = await known("sync")
+    assert result.code == 3
+    assert "hub partner verify 1" in result.out
+
+
+async def test_a_bib_that_is_no_number_shows_what_is_stored_and_says_why(known: Hub) -> None:
+    result = await known("bib", "--race", "70", "--number", "A12")
+    assert result.code == 3
+    assert "whole numbers" in result.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["history"], ["history", "--failed"], ["changes"], ["bibs", "--race", "70"]]
+    + [[each, "list"] for each in ("dead-letters", "quarantine", "removals")],
+    ids=" ".join,
+)
+async def test_facts_are_one_json_document_or_a_table_of_80_columns(known: Hub, words: list[str]) -> None:
+    assert isinstance((await known(*words, "--json")).document, dict)
+    table = await known(*words)
+    assert table.code == 0
+    assert "\x1b" not in table.out
+    assert max((len(line) for line in table.out.splitlines()), default=0) <= 110  # sentences are not wrapped

@@ -1,0 +1,46 @@
+"""What is printed, before it is printed."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.ops.show import clean, fit, length, many, since, size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0 s"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_800, "2 d")],
+)
+def test_a_duration_has_one_unit(seconds: int, text: str) -> None:
+    assert length(timedelta(seconds=seconds)) == text
+
+
+def test_what_never_happened_was_never() -> None:
+    assert since(None, datetime(2026, 6, 1, tzinfo=UTC)) == "never"
+
+
+def test_a_number_of_things_agrees_with_its_noun() -> None:
+    assert (many(1, "race"), many(0, "race"), many(1_200, "race")) == ("1 race", "0 races", "1,200 races")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (999, "999 B"), (1_000, "1 kB"), (2_500_000, "2 MB"), (10**13, "10.0 TB")]
+)
+def test_a_size_has_one_unit(number: int, text: str) -> None:
+    assert size(number) == text
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    assert clean("A\x1b[2J\x07da \u202erev\u202c\n O'Neil 🏃") == "A[2Jda rev O'Neil 🏃"
+
+
+def test_a_table_that_fits_is_left_as_it_is() -> None:
+    assert fit([">id", "*name", "state"], [2, 20, 6], 80) == [2, 20, 6]
+
+
+def test_elastic_columns_give_way_the_widest_first() -> None:
+    assert fit(["id", "*name", "*reason"], [10, 60, 30], 80) == [10, 36, 30]
+
+
+def test_an_elastic_column_keeps_six_characters() -> None:
+    assert fit(["id", "*name"], [90, 30], 80) == [90, 6]
