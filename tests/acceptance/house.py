@@ -133,8 +133,18 @@ class Hub:
     async def kill(self, service: str) -> None:
         """kill -9 the oldest process of a service."""
         process = self.processes[service].pop(0)
-        process.kill()
+        with suppress(ProcessLookupError):  # it may have ended by itself just now
+            process.kill()
         await process.wait()
+
+    async def supervise(self) -> None:
+        """Start again whatever ends by itself, as compose and Kubernetes do; until cancelled."""
+        while True:
+            for service, copies in list(self.processes.items()):
+                for process in [each for each in copies if each.returncode is not None]:
+                    copies.remove(process)
+                    await self.start(service)
+            await asyncio.sleep(0.5)
 
     async def stop(self, service: str) -> int:
         """SIGTERM the oldest process of a service; its exit code."""

@@ -194,6 +194,7 @@ async def _rage(weather: Weather, amqp_url: str) -> None:
     for service, copies in storm.replicas.items():
         await hub.start(service, copies)
     gremlin = asyncio.create_task(Gremlin(amqp_url, Random(storm.seed)).run())
+    platform = asyncio.create_task(hub.supervise())
     await hub.onboard()
     await hub.provider.post("/pace", per_second=4, kinds=MORNING)
     began = time.monotonic()
@@ -204,9 +205,10 @@ async def _rage(weather: Weather, amqp_url: str) -> None:
     await asyncio.sleep(max(0.0, STORM_SECONDS - (time.monotonic() - began)))
     await asyncio.gather(*strikes)
     await hub.provider.post("/pace", per_second=0)
-    gremlin.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await gremlin
+    for task in (gremlin, platform):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def stuck(hub: Hub) -> list[str]:
@@ -225,9 +227,15 @@ async def stuck(hub: Hub) -> list[str]:
 async def _quiet(weather: Weather, verdict: Verdict) -> None:
     """Everything is healed; the hub has so long to be in step again, asked as an operator asks."""
     hub = weather.hub
-    for service, copies in weather.storm.replicas.items():
-        for _ in range(copies - len(hub.processes.get(service, []))):
-            await hub.start(service)
+    platform = asyncio.create_task(hub.supervise())
+    try:
+        await _settle(hub, verdict)
+    finally:
+        platform.cancel()
+        await asyncio.gather(platform, return_exceptions=True)
+
+
+async def _settle(hub: Hub, verdict: Verdict) -> None:
     try:
         await until(hub.loaded, "every race to be loaded after the storm", QUIET_SECONDS)
     except AssertionError:
