@@ -1,0 +1,56 @@
+"""Alert rules refer only to metrics that exist, and do what their own tests say."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from shared.telemetry import metrics
+
+RULES = Path(__file__).parents[3] / "k8s" / "observability" / "prometheus" / "rules"
+
+#: What Prometheus and RabbitMQ say of themselves.
+FOREIGN = {
+    "up", "rabbitmq_detailed_queue_messages_ready", "rabbitmq_detailed_queue_messages_unacked",
+    "rabbitmq_detailed_queue_consumers",
+}  # fmt: skip
+
+
+def exported() -> set[str]:
+    """The catalogue's names as Prometheus sees them."""
+    names = set()
+    for each in vars(metrics).values():
+        if isinstance(each, MetricWrapperBase):
+            for family in each.describe():
+                suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
+                names |= {family.name + suffix for suffix in suffixes}
+    return names
+
+
+def named(expressions: str) -> set[str]:
+    """Metric names in PromQL: our prefix, or RabbitMQ's."""
+    return set(re.findall(r"\b(?:hub|rabbitmq)_[a-z_]+\b", expressions))
+
+
+def test_alerts_name_only_metrics_of_the_catalogue() -> None:
+    text = (RULES / "hub.yml").read_text()
+    assert named(text) - exported() - FOREIGN == set()
+
+
+def test_each_alert_has_a_test_of_its_own() -> None:
+    alerts = re.findall(r"- alert: (\w+)", (RULES / "hub.yml").read_text())
+    tested = re.findall(r"alertname: (\w+)", (RULES / "hub.test.yml").read_text())
+    assert set(alerts) == set(tested)
+
+
+def test_each_alert_fires_and_clears() -> None:
+    """With Prometheus' own tool, where there is one (Debian: prometheus)."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    command = [promtool, "test", "rules", "hub.test.yml"]
+    done = subprocess.run(command, cwd=RULES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
