@@ -4,16 +4,17 @@ Two retry layers at most: here a second try after a moment, when the first faile
 own and counts); everything longer is the bus's, with minutes between.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from fetcher.budget import Postpone
 from fetcher.gate import Gate
-from fetcher.ledger import Granted, Ledger, Wish
+from fetcher.ledger import MARGIN, Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
 from shared.errors import Later
 from shared.providers.port import Answer, Call, Client, Consequence, Credential, Page, Provider, ProviderFailure
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 
 #: A throttled key that was not told for how long waits this long; a refused caller registration, that long.
 THROTTLED = timedelta(seconds=60)
+#: And one that was told "at once" waits this long: the answer before it said that there were too many calls.
+BREATH = timedelta(seconds=5)
 STOPPED = timedelta(minutes=5)
 
 
@@ -44,6 +47,18 @@ class Answered:
     called_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call, whose it is, and how its answer is read."""
+
+    call: Call
+    read: Callable[[Answer], Page]
+    endpoint: str
+    credential: Credential
+    wish: Wish
+    going: Callable[[], Awaitable[None]]  # awaited when it may go out, just before; when it raises, nothing goes
+
+
 @dataclass(slots=True)
 class Caller:
     """Asks one provider in the name of keys."""
@@ -55,30 +70,29 @@ class Caller:
     gate: Gate
     settings: FetcherSettings
 
-    async def ask(
-        self, call: Call, credential: Credential, wish: Wish, read: Callable[[Answer], Page], endpoint: str
-    ) -> Answered:
+    async def ask(self, question: Question) -> Answered:
         """Ask and read. Raises Postponed, or ProviderFailure when the tries within seconds did not help."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self.settings.call_attempts),
-            wait=wait_random_exponential(multiplier=0.5, max=5),
+            wait=self._moment,
             retry=retry_if_exception(_worth_another_try),
             sleep=self.house.clock.sleep,
             reraise=True,
         )
-        return await retrying(self._once, call, credential, wish, read, endpoint)
+        return await retrying(self._once, question)
 
-    async def _once(
-        self, call: Call, credential: Credential, wish: Wish, read: Callable[[Answer], Page], endpoint: str
-    ) -> Answered:
-        granted = await self.gate.enter(wish)
-        if isinstance(granted, Postpone):
-            raise Postponed(granted.until, granted.reason)
+    def _moment(self, state: RetryCallState) -> float:
+        """Seconds before another try; from the randomness of the house, so that a simulated run repeats."""
+        return self.house.random.uniform(0, min(5.0, 0.5 * 2 ** (state.attempt_number - 1)))
+
+    async def _once(self, question: Question) -> Answered:
+        wish = question.wish
+        granted = await self._turn(question)
         outcome = "cancelled"
         called_at = self.house.clock.now()
         try:
-            answer = await self.client.ask(call, credential)
-            page = read(answer)
+            answer = await self.client.ask(question.call, question.credential)
+            page = question.read(answer)
             outcome = "ok"
             return Answered(page, called_at)
         except ProviderFailure as failure:
@@ -87,9 +101,24 @@ class Caller:
             raise
         finally:
             await self._finish(wish, granted, outcome)
-            metrics.calls.labels(self.provider.name, endpoint, outcome).inc()
+            metrics.calls.labels(self.provider.name, question.endpoint, outcome).inc()
             took = (self.house.clock.now() - called_at).total_seconds()
             metrics.call_seconds.labels(self.provider.name).observe(took)
+
+    async def _turn(self, question: Question) -> Granted:
+        """Wait until the call may go out, and say so to whom it concerns."""
+        granted = await self.gate.enter(question.wish)
+        if isinstance(granted, Postpone):
+            raise Postponed(granted.until, granted.reason)
+        try:
+            await question.going()
+            if self.house.clock.now() - granted.reserved_at > 0.8 * MARGIN:
+                raise Later("the database answers too slowly for calls to go out", retry_after=BREATH.total_seconds())
+        except BaseException:
+            with suppress(Later):  # it counts as a call that lasted as long as one can
+                await self.ledger.give_back(question.wish, granted, self.house.clock.now())
+            raise
+        return granted
 
     async def _finish(self, wish: Wish, granted: Granted, outcome: str) -> None:
         try:
@@ -101,7 +130,8 @@ class Caller:
         """What a failure means for more than this call; the run's own fate is its handler's."""
         now = self.house.clock.now()
         if failure.consequence is Consequence.THROTTLED:
-            wait = timedelta(seconds=failure.retry_after) if failure.retry_after is not None else THROTTLED
+            told = failure.retry_after
+            wait = THROTTLED if told is None else max(timedelta(seconds=told), BREATH)
             await self.ledger.block(wish, now + wait, "throttled")
             raise Postponed(now + wait, "throttled") from None
         if failure.consequence is Consequence.EVERYTHING:

@@ -1,14 +1,17 @@
-"""The queue before the limiter, inside one process: the nearest class first, and one reservation at a time.
+"""The queue before the limiter, inside one process: the nearest class first, with a trickle for the lower ones, and
+one reservation at a time.
 
 However many requests wait here, the database is asked once or twice for each call that ends.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fetcher.budget import Hold, Postpone
 from fetcher.ledger import MARGIN, Granted, Ledger, Wish
+from shared.bus.lanes import choose_lane
 from shared.clock import Clock, wait
+from shared.domain.run import SyncClass
 from shared.runtime.house import Bells
 from shared.telemetry import metrics
 
@@ -16,11 +19,11 @@ from shared.telemetry import metrics
 LOOK_SECONDS = 0.5
 
 
-@dataclass(order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    order: tuple[int, int]
-    wish: Wish = field(compare=False)
-    answer: "asyncio.Future[Granted | Postpone]" = field(compare=False)
+    arrival: int
+    wish: Wish
+    answer: "asyncio.Future[Granted | Postpone]"
 
 
 class Gate:
@@ -32,20 +35,20 @@ class Gate:
         self._bell = bells.bell("slot")
         self._waiting: list[_Waiting] = []
         self._arrivals = 0
+        self._grants = 0
 
     async def enter(self, wish: Wish) -> Granted | Postpone:
         """Wait for a slot (seconds); a call that may not go out for longer is answered at once with Postpone."""
         self._arrivals += 1
         answer: asyncio.Future[Granted | Postpone] = asyncio.get_running_loop().create_future()
-        entry = _Waiting((wish.sync_class.distance, self._arrivals), wish, answer)
+        entry = _Waiting(self._arrivals, wish, answer)
         self._waiting.append(entry)
         self._bell.set()
         came = self._clock.now()
         try:
             return await answer
         finally:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
+            self._waiting.remove(entry)
             metrics.slot_wait_seconds.observe((self._clock.now() - came).total_seconds())
 
     async def run(self) -> None:
@@ -59,17 +62,18 @@ class Gate:
                 self._bell.clear()
 
     async def _round(self) -> None:
-        """Ask for everyone who might go, nearest first; stop when no slot is free."""
+        """Ask for everyone who might go, each once, nearest first; stop when no slot is free."""
+        asked_for: set[int] = set()
         not_their_turn: set[str] = set()
-        for entry in sorted(self._waiting):
-            if entry.answer.done() or entry.wish.fingerprint in not_their_turn:
-                continue
+        while entry := self._next(asked_for, not_their_turn):
+            asked_for.add(entry.arrival)
             asked = self._clock.now()
             try:
                 verdict = await self._ledger.reserve(entry.wish, asked)
-                if isinstance(verdict, Granted) and self._clock.now() - asked > MARGIN / 2:
-                    # The database kept us waiting; the slot's lease counts from before that, and might end too early.
-                    await self._ledger.finish(entry.wish, verdict, "unused", self._clock.now())
+                if isinstance(verdict, Granted) and (entry.answer.done() or self._clock.now() - asked > MARGIN / 2):
+                    # Who asked has gone meanwhile. Or the database kept us waiting: the slot's lease counts from before
+                    # that, and might end too early.
+                    await self._ledger.give_back(entry.wish, verdict, self._clock.now())
                     continue
             except Exception as error:
                 if not entry.answer.done():
@@ -81,5 +85,14 @@ class Gate:
                 not_their_turn.add(entry.wish.fingerprint)
             elif not entry.answer.done():
                 entry.answer.set_result(verdict)
-            elif isinstance(verdict, Granted):  # who asked has gone meanwhile
-                await self._ledger.finish(entry.wish, verdict, "unused", self._clock.now())
+                self._grants += isinstance(verdict, Granted)
+
+    def _next(self, asked_for: set[int], not_their_turn: set[str]) -> _Waiting | None:
+        """Whose turn it is, of those not asked for yet: as the bus picks among its lanes, counted by calls granted."""
+        lanes: list[list[_Waiting]] = [[] for _ in SyncClass]
+        for entry in self._waiting:  # in the order of arrival
+            gone = entry.answer.done() or entry.arrival in asked_for
+            if not gone and entry.wish.fingerprint not in not_their_turn:
+                lanes[entry.wish.sync_class.distance].append(entry)
+        lane = choose_lane([len(each) for each in lanes], self._grants + 1)
+        return None if lane is None else lanes[lane][0]

@@ -1,16 +1,19 @@
 """A sync request, from the claim to the end of the run: page by page, each confirmed before it is counted."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid5
 
 import structlog
 
 from fetcher import store
 from fetcher.batches import RACES_A_BATCH, cut
 from fetcher.budget import is_privileged
-from fetcher.calling import Answered, Caller, Postponed
+from fetcher.calling import Answered, Caller, Postponed, Question
 from fetcher.ledger import Wish
 from fetcher.paging import Progress, Received, Stage, after_page
 from fetcher.settings import FetcherSettings
@@ -28,10 +31,10 @@ from shared.contracts import (
 )
 from shared.contracts.messages import BATCH_RECORDS
 from shared.domain.participant import Unusable
-from shared.domain.run import Kind, Mode
+from shared.domain.run import Kind, Mode, State
 from shared.errors import Later, Never, SyncError
-from shared.postgres.credentials import StoredCredential, load_credential, set_state
-from shared.providers.port import Answer, Call, Consequence, Credential, Page, Provider, ProviderFailure
+from shared.postgres.credentials import StoredCredential, judge_key, load_credential
+from shared.providers.port import Answer, Call, Consequence, Page, Provider, ProviderFailure
 from shared.runtime import House
 from shared.telemetry import metrics
 
@@ -58,7 +61,6 @@ class Run:
     caller: Caller
     request: SyncRequest
     stored: StoredCredential
-    credential: Credential
     claimed: store.Claim
     progress: Progress
     delivery_id: str
@@ -66,6 +68,10 @@ class Run:
     @property
     def provider(self) -> Provider:
         return self.caller.provider
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.settings.lease_seconds)
 
     @property
     def wish(self) -> Wish:
@@ -95,6 +101,11 @@ async def on_sync_request(
         stored = await load_credential(connection, body.credential_id)
     if stored is None:
         raise Never(f"credential {body.credential_id} does not exist", reason="unknown_credential")
+    if (stored.timing_partner_id, stored.provider_id) != (body.timing_partner_id, caller.provider.provider_id):
+        raise Never(
+            f"credential {body.credential_id} is not one of partner {body.timing_partner_id} at {body.provider}",
+            reason="misplaced",
+        )
     claimed = await store.claim(house.database, body, provider_id=caller.provider.provider_id, now=now, lease=lease)
     if claimed is None:
         return
@@ -103,10 +114,30 @@ async def on_sync_request(
             house, body, claimed, delivery.message.id, f"key_{stored.state}", "credential", "its key is not in use"
         )
         return
-    run = Run(
-        house, settings, caller, body, stored, stored.open(house.sealer), claimed, claimed.progress, delivery.message.id
-    )
-    await _outcome(run, _fetch(run))
+    run = Run(house, settings, caller, body, stored, claimed, claimed.progress, delivery.message.id)
+    async with _kept(run):
+        await _outcome(run, _fetch(run))
+
+
+@asynccontextmanager
+async def _kept(run: Run) -> AsyncIterator[None]:
+    """Keep the lease while we are at it, however long the run waits at the gate: only a dead fetcher's run is taken."""
+
+    async def keep() -> None:
+        while True:
+            await run.house.clock.sleep(run.settings.lease_seconds / 3)
+            try:
+                if not await store.renew(run.house.database, run.claimed, run.house.clock.now() + run.lease):
+                    return  # the next call or page finds that out too
+            except Later as error:
+                log.warning("A lease could not be renewed.", action="lease_unrenewed", error=str(error))
+
+    keeping = asyncio.create_task(keep(), name=f"lease of {run.request.run_id}")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _outcome(run: Run, fetching: Any) -> None:
@@ -117,7 +148,16 @@ async def _outcome(run: Run, fetching: Any) -> None:
     except LeaseLost:
         log.info("A run went on elsewhere.", action="lease_lost", run_id=str(request.run_id))
     except Postponed as postponed:
-        await store.postpone(house.database, run.claimed, postponed.until, postponed.reason, house.clock.now())
+        await store.postpone(
+            house.database,
+            run.claimed,
+            postponed.until,
+            postponed.reason,
+            provider=run.provider.name,
+            source=SOURCE,
+            message_id=uuid5(request.run_id, State.REPLACED),
+            now=house.clock.now(),
+        )
         metrics.postponed.labels(run.provider.name, postponed.reason).inc()
         log.info(
             "A run waits in the database.",
@@ -154,7 +194,7 @@ async def _failed_call(run: Run, failure: ProviderFailure) -> None:
         raise Later(str(failure), retry_after=failure.retry_after) from None
     if failure.consequence is Consequence.CREDENTIAL:
         async with house.database.transaction("refusing a key") as connection:
-            await set_state(connection, request.credential_id, "refused", failure.code, house.clock.now())
+            await judge_key(connection, run.stored, "refused", failure.code, house.clock.now())
     await _fail(house, request, run.claimed, run.delivery_id, failure.code, failure.consequence.value, str(failure))
 
 
@@ -168,15 +208,13 @@ async def _fail(
 async def _fetch(run: Run) -> None:
     """Page by page until the pass is over, then say so."""
     house, request = run.house, run.request
-    lease = timedelta(seconds=run.settings.lease_seconds)
-    if request.kind is Kind.VERIFY:
-        await _verify(run, None)
+    proves = request.kind is Kind.VERIFY or (request.kind is Kind.DISCOVER and run.stored.state == "new")
     while run.progress.stage is not Stage.DONE:
         if house.stopping.is_set() and run.progress.pages > run.claimed.progress.pages:
             raise Later("the fetcher is stopping; another goes on at the next page", retry_after=1.0)
         answered = await _next_page(run)
         page = answered.page
-        if request.kind is Kind.DISCOVER and run.progress.page == 1 and run.stored.state == "new":
+        if proves and run.progress.page == 1:
             await _verify(run, page)
         messages = _messages(run, page, answered.called_at)
         await house.bus.publish(messages)
@@ -192,7 +230,7 @@ async def _fetch(run: Run) -> None:
             removals=request.removals and request.removed_after is not None,
             smallest_page=run.provider.capabilities.smallest_default_page,
         )
-        if not await store.save(house.database, run.claimed, run.progress, house.clock.now(), lease):
+        if not await store.save(house.database, run.claimed, run.progress, house.clock.now() + run.lease):
             raise LeaseLost
     await house.bus.publish([_end(house, request, run.claimed.attempt, run.progress, run.delivery_id, None)])
 
@@ -233,9 +271,13 @@ async def _next_page(run: Run) -> Answered:
 
 
 async def _ask(run: Run, call: Call, read: Callable[[Answer], Page], endpoint: str) -> Answered:
-    if not run.claimed.began and run.progress.pages == run.claimed.progress.pages:
-        await store.began(run.house.database, run.claimed, run.request.deadline_seconds, run.house.clock.now())
-    return await run.caller.ask(call, run.credential, run.wish, read, endpoint)
+    async def going() -> None:
+        house, now = run.house, run.house.clock.now()
+        if not await store.going(house.database, run.claimed, run.request.deadline_seconds, now, now + run.lease):
+            raise LeaseLost
+
+    credential = run.stored.open(run.house.sealer)
+    return await run.caller.ask(Question(call, read, endpoint, credential, run.wish, going))
 
 
 def _include(house: House) -> tuple[str, ...]:
@@ -250,15 +292,12 @@ def _check(provider: Provider, progress: Progress, page: Page) -> None:
             raise ProviderFailure("a page has no id to go on from", consequence=Consequence.LATER, code="paging_stuck")
 
 
-async def _verify(run: Run, page: Page | None) -> None:
+async def _verify(run: Run, page: Page) -> None:
     """Prove a new key on one of its races: a list of races answers to anybody, and proves nothing.
 
     Raises ProviderFailure: the credential is refused when it opens none of the first few races it lists.
     """
     provider = run.provider
-    if page is None:
-        since = (run.house.clock.now() - RACES_SINCE).date()
-        page = (await _ask(run, provider.ask_races(page=1, start_date=since), provider.read_races, "races")).page
     tried = 0
     for record in page.records:
         race = provider.map_race(record)
@@ -295,7 +334,7 @@ async def _verify(run: Run, page: Page | None) -> None:
             )
     async with run.house.database.transaction("accepting a key") as connection:
         reason = None if tried else "no races yet"
-        await set_state(connection, run.request.credential_id, "active", reason, run.house.clock.now())
+        await judge_key(connection, run.stored, "active", reason, run.house.clock.now())
 
 
 def _messages(run: Run, page: Page, called_at: datetime) -> list[Message]:
@@ -357,8 +396,6 @@ def _instant(seconds: int | None) -> datetime | None:
 
 
 def _message(house: House, body: Body, request: SyncRequest, cause: str) -> Message:
-    from uuid import UUID
-
     return encode(
         body,
         id=house.new_id(),

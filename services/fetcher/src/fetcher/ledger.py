@@ -12,6 +12,7 @@ from fetcher.budget import HOUR, Go, Hold, Postpone, Situation, Slot, allowance,
 from fetcher.settings import FetcherSettings
 from shared.domain.run import SyncClass
 from shared.postgres import Connection, Database
+from shared.postgres.pool import notify
 
 #: A waiter that did not ask again for so long is not waiting any more.
 WAITS = timedelta(seconds=2)
@@ -33,7 +34,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A call that may go out now; it must be finished, whatever becomes of it."""
+    """A call that may go out now; it must be finished, or given back, whatever becomes of it."""
 
     call_id: int
     reserved_at: datetime
@@ -187,12 +188,25 @@ class Ledger:
                 now + HOUR,
                 outcome,
             )
+            await self._free(connection, wish, granted)
+
+    async def give_back(self, wish: Wish, granted: Granted, now: datetime) -> None:
+        """A call that was granted and did not go out: it frees its slot, and counts no more."""
+        async with self._database.transaction("giving a call back") as connection:
             await connection.execute(
-                "UPDATE call_slots SET leased_until = 'epoch' WHERE caller = $1 AND call_id = $2",
-                wish.caller,
+                "UPDATE calls SET finished_at = $2, counts_until = $2, outcome = 'unused' WHERE call_id = $1",
                 granted.call_id,
+                now,
             )
-            await connection.execute("SELECT pg_notify('hub', 'slot')")
+            await self._free(connection, wish, granted)
+
+    async def _free(self, connection: Connection, wish: Wish, granted: Granted) -> None:
+        await connection.execute(
+            "UPDATE call_slots SET leased_until = 'epoch' WHERE caller = $1 AND call_id = $2",
+            wish.caller,
+            granted.call_id,
+        )
+        await notify(connection, "slot")
 
     async def block(self, wish: Wish, until: datetime, reason: str) -> None:
         """Let nothing of a key go out before ``until``: the provider throttled it."""

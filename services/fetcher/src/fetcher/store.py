@@ -9,10 +9,12 @@ import orjson
 
 from fetcher.paging import Progress, Stage, begin
 from shared.contracts import SyncRequest
-from shared.domain.run import Kind
+from shared.domain.asking import Strength
+from shared.domain.run import Kind, Mode, State, SyncClass
 from shared.postgres import Connection, Database
 from shared.postgres.asks import Ask, ask
 from shared.postgres.pool import notify
+from shared.postgres.runs import Ending, finish_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,6 @@ class Claim:
     run_id: UUID
     attempt: int
     progress: Progress
-    began: bool  # its deadline runs already
 
 
 async def claim(
@@ -40,12 +41,7 @@ async def claim(
             if not await connection.fetchval("SELECT 1 FROM sync_runs WHERE run_id = $1", request.run_id):
                 await _adopt(connection, request, provider_id, now)  # its own message follows through the outbox
             return None
-        return Claim(
-            row["run_id"],
-            row["attempt"],
-            restore(orjson.loads(row["progress"]), Kind(row["kind"])),
-            row["deadline_at"] is not None,
-        )
+        return Claim(row["run_id"], row["attempt"], restore(orjson.loads(row["progress"]), Kind(row["kind"])))
 
 
 async def _take(connection: Connection, run_id: UUID, now: datetime, lease: timedelta) -> Any:
@@ -53,7 +49,7 @@ async def _take(connection: Connection, run_id: UUID, now: datetime, lease: time
         """
         UPDATE sync_runs SET state = 'running', attempt = attempt + 1, leased_until = $3
         WHERE run_id = $1 AND (state = 'requested' OR (state = 'running' AND coalesce(leased_until, $2) <= $2))
-        RETURNING run_id, attempt, progress, kind, deadline_at
+        RETURNING run_id, attempt, progress, kind
         """,
         run_id,
         now,
@@ -95,20 +91,36 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-async def began(database: Database, claimed: Claim, seconds: int, now: datetime) -> None:
-    """The first call goes out now: the run's deadline counts from here."""
-    await database.execute(
-        "UPDATE sync_runs SET started_at = coalesce(started_at, $3),"
+async def going(database: Database, claimed: Claim, seconds: int, now: datetime, leased_until: datetime) -> bool:
+    """A call goes out now: it is counted, the lease is renewed, and from the first one on the deadline counts.
+
+    False when the run is not ours any more.
+    """
+    tag = await database.execute(
+        "UPDATE sync_runs SET calls = calls + 1, started_at = coalesce(started_at, $3), leased_until = $5,"
         " deadline_at = coalesce(deadline_at, $3::timestamptz + make_interval(secs => $4))"
-        " WHERE run_id = $1 AND attempt = $2",
+        " WHERE run_id = $1 AND attempt = $2 AND state = 'running'",
         claimed.run_id,
         claimed.attempt,
         now,
         float(seconds),
+        leased_until,
     )
+    return tag.endswith("1")
 
 
-async def save(database: Database, claimed: Claim, progress: Progress, now: datetime, lease: timedelta) -> bool:
+async def renew(database: Database, claimed: Claim, leased_until: datetime) -> bool:
+    """Renew the lease; False when the run is not ours any more."""
+    tag = await database.execute(
+        "UPDATE sync_runs SET leased_until = $3 WHERE run_id = $1 AND attempt = $2 AND state = 'running'",
+        claimed.run_id,
+        claimed.attempt,
+        leased_until,
+    )
+    return tag.endswith("1")
+
+
+async def save(database: Database, claimed: Claim, progress: Progress, leased_until: datetime) -> bool:
     """Save how far the run has come and renew the lease; False when the run is not ours any more."""
     tag = await database.execute(
         "UPDATE sync_runs SET progress = $3, pages = $4, fetched = $5, leased_until = $6"
@@ -118,7 +130,7 @@ async def save(database: Database, claimed: Claim, progress: Progress, now: date
         orjson.dumps(asdict(progress)).decode(),
         progress.pages,
         progress.records,
-        now + lease,
+        leased_until,
     )
     return tag.endswith("1")
 
@@ -135,48 +147,83 @@ async def release(database: Database, claimed: Claim, *, code: str, message: str
     )
 
 
-async def postpone(database: Database, claimed: Claim, until: datetime, reason: str, now: datetime) -> None:
+async def postpone(
+    database: Database,
+    claimed: Claim,
+    until: datetime,
+    reason: str,
+    *,
+    provider: str,
+    source: str,
+    message_id: UUID,
+    now: datetime,
+) -> None:
     """Put the run back into the database until then: no failure, no attempt. What was fetched is kept.
 
     Its deadline is lifted with its state; it counts again from the next call. Only one run of a race may wait: one that
     is queued behind it takes its place, and brings what both were to bring.
     """
     async with database.transaction("postponing a run") as connection:
-        await connection.execute(
-            """
-            UPDATE sync_runs q SET mode = CASE WHEN me.mode = 'full' THEN me.mode ELSE q.mode END,
-                removals = q.removals OR me.removals,
-                deadline_seconds = greatest(q.deadline_seconds, me.deadline_seconds),
-                event_ids = ARRAY(SELECT unnest(q.event_ids) UNION SELECT unnest(me.event_ids)),
-                sync_class = (ARRAY['raceday', 'near', 'routine', 'backfill'])[least(
-                    array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], q.sync_class),
-                    array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], me.sync_class))]
-            FROM sync_runs me WHERE me.run_id = $1 AND me.state = 'running' AND me.attempt = $2
-                AND q.subject = me.subject AND q.state = 'queued'
-            """,
+        await _lock_subject(connection, claimed.run_id)
+        rows = await connection.fetch(
+            "SELECT * FROM sync_runs WHERE run_id = $1 AND state = 'running' AND attempt = $2 OR state = 'queued'"
+            " AND subject = (SELECT subject FROM sync_runs WHERE run_id = $1) ORDER BY run_id = $1 DESC FOR UPDATE",
             claimed.run_id,
             claimed.attempt,
         )
-        await connection.execute(
-            """
-            UPDATE sync_runs SET state = 'replaced', replaced_by = q.run_id, finished_at = $3
-            FROM (SELECT run_id AS mine, subject AS about FROM sync_runs WHERE run_id = $1) me
-            JOIN LATERAL (SELECT run_id FROM sync_runs WHERE subject = me.about AND state = 'queued' LIMIT 1) q ON true
-            WHERE sync_runs.run_id = $1 AND state = 'running' AND attempt = $2
-            """,
-            claimed.run_id,
-            claimed.attempt,
-            now,
-        )
-        await connection.execute(
-            """
-            UPDATE sync_runs SET state = 'queued', not_before = $3, leased_until = NULL, deadline_at = NULL,
-                error_code = $4
-            WHERE run_id = $1 AND attempt = $2 AND state = 'running'
-            """,
-            claimed.run_id,
-            claimed.attempt,
-            until,
-            reason,
-        )
+        if not rows or rows[0]["run_id"] != claimed.run_id:
+            return  # it is not ours any more
+        if len(rows) > 1:
+            await _join(connection, rows[0], into=rows[1])
+            ending = Ending(State.REPLACED)
+            await finish_run(
+                connection, claimed.run_id, ending, provider=provider, source=source, message_id=message_id, now=now
+            )
+        else:
+            await connection.execute(
+                "UPDATE sync_runs SET state = 'queued', not_before = $2, leased_until = NULL, deadline_at = NULL,"
+                " error_code = $3 WHERE run_id = $1",
+                claimed.run_id,
+                until,
+                reason,
+            )
         await notify(connection, "run")
+
+
+async def _lock_subject(connection: Connection, run_id: UUID) -> None:
+    """Lock what every asker about the same subject locks first."""
+    about = await connection.fetchrow(
+        "SELECT provider_id, timing_partner_id, race_id, credential_id FROM sync_runs WHERE run_id = $1", run_id
+    )
+    assert about is not None, "a claimed run stays"
+    if about["race_id"] is None:
+        await connection.execute(
+            "SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", about["credential_id"]
+        )
+    else:
+        await connection.execute(
+            "SELECT 1 FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE",
+            about["provider_id"],
+            about["timing_partner_id"],
+            about["race_id"],
+        )
+
+
+async def _join(connection: Connection, mine: Any, *, into: Any) -> None:
+    """Let a queued run bring what ours was to bring, and stand in its place."""
+    joined = _strength(into).joined(_strength(mine))
+    await connection.execute(
+        "UPDATE sync_runs SET mode = $2, sync_class = $3, removals = $4, event_ids = $5, deadline_seconds = $6"
+        " WHERE run_id = $1",
+        into["run_id"],
+        joined.mode,
+        joined.sync_class,
+        joined.removals,
+        list(dict.fromkeys((*into["event_ids"], *mine["event_ids"]))),
+        max(into["deadline_seconds"], mine["deadline_seconds"]),
+    )
+    await connection.execute("UPDATE sync_runs SET replaced_by = $2 WHERE run_id = $1", mine["run_id"], into["run_id"])
+
+
+def _strength(row: Any) -> Strength:
+    return Strength(Mode(row["mode"]), SyncClass(row["sync_class"]), row["removals"])

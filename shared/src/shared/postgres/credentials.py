@@ -82,8 +82,27 @@ async def load_credential(connection: Connection, credential_id: int) -> StoredC
     return StoredCredential(**dict(row)) if row else None
 
 
+async def judge_key(
+    connection: Connection, used: StoredCredential, state: str, reason: str | None, now: datetime
+) -> bool:
+    """Record what a call with a key proved: active or refused; False when it says nothing any more.
+
+    What was entered anew, or disabled, while the call was under way stays as it is.
+    """
+    tag = await connection.execute(
+        "UPDATE credentials SET state = $2, state_reason = $3, state_at = $4 WHERE credential_id = $1"
+        " AND sealed_secret = $5 AND state <> 'disabled' AND (state, state_reason) IS DISTINCT FROM ($2, $3)",
+        used.credential_id,
+        state,
+        reason,
+        now,
+        used.sealed_secret,
+    )
+    return tag == "UPDATE 1"
+
+
 async def set_state(connection: Connection, credential_id: int, state: str, reason: str | None, now: datetime) -> None:
-    """Record what became of a key: active, refused or disabled."""
+    """Record what a person decided of a key, whatever it was before."""
     await connection.execute(
         "UPDATE credentials SET state = $2, state_reason = $3, state_at = $4"
         " WHERE credential_id = $1 AND (state, state_reason) IS DISTINCT FROM ($2, $3)",

@@ -28,8 +28,7 @@ async def finish_run(
     row: Any = await connection.fetchrow(
         """
         UPDATE sync_runs r SET state = $2, finished_at = $3, error_code = $4, error = $5, cursor_at = $6,
-            leased_until = NULL,
-            calls = (SELECT count(*) FROM calls c WHERE c.run_id = r.run_id)
+            leased_until = NULL
         WHERE run_id = $1 AND state IN ('queued', 'requested', 'running', 'fetched') RETURNING r.*
         """,
         run_id,

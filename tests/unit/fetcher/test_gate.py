@@ -1,0 +1,76 @@
+"""The queue before the limiter: nearest class first, and a trickle for the others."""
+
+import asyncio
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from fetcher.budget import Hold
+from fetcher.gate import Gate
+from fetcher.ledger import Granted, Ledger, Wish
+from shared.bus.lanes import TRICKLE
+from shared.domain.run import SyncClass
+from shared.runtime.house import Bells
+from tests.fakes import ManualClock
+
+
+class OneSlot:
+    """A ledger with one slot, that a test frees."""
+
+    def __init__(self, bells: Bells) -> None:
+        self.bells = bells
+        self.free = False
+        self.granted: list[SyncClass] = []
+        self.given_back = 0
+
+    async def reserve(self, wish: Wish, now: datetime) -> Granted | Hold:
+        if not self.free:
+            return Hold(fair=False)
+        self.free = False
+        self.granted.append(wish.sync_class)
+        return Granted(len(self.granted), now)
+
+    async def give_back(self, wish: Wish, granted: Granted, now: datetime) -> None:
+        self.given_back += 1
+        self.free = True
+
+    def end_call(self) -> None:
+        self.free = True
+        self.bells.ring("slot")
+
+
+def a_wish(sync_class: SyncClass) -> Wish:
+    return Wish(2, "ours", "runsignup:1", sync_class, False, UUID(int=1))
+
+
+@pytest.fixture
+def bells() -> Bells:
+    return Bells()
+
+
+@pytest.fixture
+def ledger(bells: Bells) -> OneSlot:
+    return OneSlot(bells)
+
+
+async def test_the_nearest_goes_first_and_a_farther_one_now_and_then(ledger: OneSlot, bells: Bells) -> None:
+    """A race morning's calls never end: whoever waits behind them would wait for ever."""
+    gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
+    opening = asyncio.create_task(gate.run())
+    entering = [
+        asyncio.create_task(gate.enter(a_wish(each)))
+        for each in [SyncClass.BACKFILL, SyncClass.ROUTINE, *[SyncClass.RACEDAY] * (2 * TRICKLE)]
+    ]
+    try:
+        async with asyncio.timeout(10):
+            while len(ledger.granted) < 2 * TRICKLE:
+                ledger.end_call()
+                await asyncio.sleep(0)
+    finally:
+        for task in (opening, *entering):
+            task.cancel()
+        await asyncio.gather(opening, *entering, return_exceptions=True)
+    near = [SyncClass.RACEDAY] * (TRICKLE - 1)
+    assert ledger.granted == [*near, SyncClass.BACKFILL, *near, SyncClass.ROUTINE]
