@@ -15,7 +15,8 @@ from shared.contracts import Diff, ParticipantsChanged
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection, Database
 from shared.postgres.outbox import number_changes
-from shared.runtime.relay import relay, relay_once
+from shared.runtime import House
+from shared.runtime.relay import Publisher, relay
 from tests import fakes
 from tests.builders import EVENT, NOON, PROVIDER, RACE
 from writer.store import Place, RunRow, record_changes
@@ -170,6 +171,14 @@ async def test_two_relays_and_many_writers_at_once_leave_one_feed(pool: Database
     await asyncio.gather(*running, return_exceptions=True)
     numbers = [row["feed_id"] for row in await pool.fetch("SELECT feed_id FROM change_feed ORDER BY feed_id")]
     assert numbers == list(range(1, 1 + 3 * sum(1 + number % 3 for number in range(8))))
+
+
+async def relay_once(house: House) -> int:
+    """Publish what may leave; how many rows it was."""
+    publisher = Publisher(house, asyncio.Event())
+    begun = await publisher.start()
+    await publisher.finish()
+    return begun
 
 
 async def test_a_message_of_diffs_waits_for_its_number_and_carries_it(pool: Database) -> None:

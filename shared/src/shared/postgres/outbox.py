@@ -1,5 +1,7 @@
 """State and message leave together: rows that the relay publishes."""
 
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +12,32 @@ from shared.postgres.pool import Connection, Database, notify
 
 #: One relay at a time, by advisory lock.
 RELAY_LOCK = 0x48554202
+#: The relay's statements take milliseconds; one without an answer for so long has none to come.
+ANSWER_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def relay_lock(database: Database, on_loss: Callable[[], None]) -> "AsyncIterator[Connection | None]":
+    """The connection that holds the relay's lock, None while somebody else's does.
+
+    ``on_loss`` is called when the connection ends, and with it the lock: the next statement on it raises Later.
+    """
+
+    def lost(_connection: object) -> None:
+        on_loss()
+
+    async with database.connection("relaying") as connection:
+        held = await connection.fetchval("SELECT pg_try_advisory_lock($1)", RELAY_LOCK, timeout=ANSWER_SECONDS)
+        if not held:
+            yield None
+            return
+        connection.add_termination_listener(lost)
+        try:
+            yield connection
+        finally:
+            with suppress(Exception):  # a connection that cannot do this is closed, and the lock with it
+                connection.remove_termination_listener(lost)
+                await connection.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK, timeout=5)
 
 
 async def tell(connection: Connection, message: Message, *, now: datetime, batch_id: int | None = None) -> None:
@@ -47,7 +75,8 @@ async def number_changes(connection: Connection) -> int:
             FROM newest, numbered WHERE b.batch_id = numbered.batch_id RETURNING b.size
         )
         SELECT sum(size) FROM updated
-        """
+        """,
+        timeout=ANSWER_SECONDS,
     )
     return count or 0
 
@@ -61,16 +90,19 @@ class Waiting:
     feed_first: int | None
 
 
-async def waiting(database: Database, limit: int) -> list[Waiting]:
-    """The oldest rows that may be published now: numbered, when they carry diffs."""
-    rows = await database.fetch(
-        """
-        SELECT o.*, b.feed_first FROM outbox o LEFT JOIN change_batches b USING (batch_id)
-        WHERE o.batch_id IS NULL OR b.feed_first IS NOT NULL
-        ORDER BY outbox_id LIMIT $1
-        """,
-        limit,
-    )
+async def waiting(database: Database, limit: int, without: Sequence[str] = ()) -> list[Waiting]:
+    """The oldest rows that may be published now (numbered, when they carry diffs), some routing keys left out."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(
+            """
+            SELECT o.*, b.feed_first FROM outbox o LEFT JOIN change_batches b USING (batch_id)
+            WHERE (o.batch_id IS NULL OR b.feed_first IS NOT NULL) AND o.routing_key <> ALL($2)
+            ORDER BY outbox_id LIMIT $1
+            """,
+            limit,
+            list(without),
+            timeout=ANSWER_SECONDS,
+        )
     return [Waiting(row["outbox_id"], _message(row), row["feed_first"]) for row in rows]
 
 
