@@ -245,9 +245,8 @@ async def _settle(hub: Hub, verdict: Verdict) -> None:
         await hub.ask_for_everything()
         found = await hub.compare()
         settled = not await hub.count("SELECT count(*) FROM change_batches WHERE feed_first IS NULL")
-        position = await hub.count("SELECT coalesce(max(feed_id), 0) FROM feed_positions")
-        told = await hub.count("SELECT coalesce(max(feed_first + size - 1), 0) FROM change_batches")
-        if (found.is_clean and settled and position >= told) or time.monotonic() > deadline:
+        watched = not await hub.count("SELECT count(*) FROM change_batches WHERE watched_at IS NULL")
+        if (found.is_clean and settled and watched) or time.monotonic() > deadline:
             break
     verdict.duplicates_swallowed = await hub.count(
         "SELECT coalesce(sum(attempt - 1), 0) FROM sync_runs WHERE attempt > 1"

@@ -1,8 +1,9 @@
-"""The bib-watcher reads the feed in order, once, whoever dies, and follows up without end or excess."""
+"""The bib-watcher reads each race's feed in order, once, whoever dies, and follows up without end or excess."""
 
 import asyncio
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -46,12 +47,20 @@ async def tenant(database: Database) -> Tenant:
 async def written(
     database: Database, tenant: Tenant, bibs: dict[int, str | None], *, reason: Reason = Reason.SCHEDULE, **fields: Any
 ) -> None:
-    """People with their bibs, written and numbered as one batch of a run of its own."""
-    moment = next(moments)
+    """People with their bibs, written and numbered as one batch of a run of its own, which is over."""
     run_id = await a_run(database, tenant, state=State.COMPLETED, reason=reason)
-    records = [a_participant_record(who, bib=bib, modified=moment, **fields) for who, bib in bibs.items()]
-    await fakes.write(fakes.a_house(database, seed=moment), a_batch(tenant, run_id, records, fetched_at=at(moment)))
+    await written_by(database, tenant, run_id, bibs, **fields)
     await numbered(database)
+
+
+async def written_by(
+    database: Database, tenant: Tenant, run_id: UUID, bibs: dict[int, str | None], *, sequence: int = 1, **fields: Any
+) -> None:
+    """People with their bibs, written as one batch of a run, without numbers."""
+    moment = next(moments)
+    records = [a_participant_record(who, bib=bib, modified=moment, **fields) for who, bib in bibs.items()]
+    batch = a_batch(tenant, run_id, records, sequence=sequence, fetched_at=at(moment))
+    await fakes.write(fakes.a_house(database, seed=moment), batch)
 
 
 async def numbered(database: Database) -> None:
@@ -161,24 +170,46 @@ async def test_partners_with_the_same_race_are_not_mixed(database: Database, hou
 # -- Once, in order ---------------------------------------------------------------------------------------------------
 
 
-async def test_two_watchers_tell_everything_once_and_in_order(
+async def test_two_watchers_tell_everything_once_and_each_race_in_order(
     database: Database, other_database: Database, tenant: Tenant
 ) -> None:
+    other = await a_partner(database)
+    await a_race(database, other, cursor=at(-60))
     for number in range(12):
-        await written(database, tenant, {7001: str(number), 7002 + number: f"x{number}"})
+        for each in (tenant, other):
+            await written(database, each, {7001: str(number), 7002 + number: f"x{number}"})
     houses = [fakes.a_house(each, seed=seed) for seed, each in enumerate((database, other_database, database))]
     small = SETTINGS.model_copy(update={"sweep_diffs": 1})
 
-    async def work(house: House) -> int:
-        sweeps = 0
-        while await sweep(house, small):
-            sweeps += 1
-        return sweeps
+    async def work(house: House) -> None:
+        while await database.fetchval("SELECT count(*) FROM change_batches WHERE watched_at IS NULL"):
+            await sweep(house, small)
 
-    assert sum(await asyncio.gather(*(work(house) for house in houses))) == 12  # no batch was read by two
-    rows = await database.fetch("SELECT feed_id FROM bib_history WHERE kind <> 'duplicate' ORDER BY bib_event_id")
-    assert [row["feed_id"] for row in rows] == list(range(1, 25))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(work(house) for house in houses))
+    seen: dict[int, list[int]] = {}
+    for row in await database.fetch("SELECT * FROM bib_history WHERE kind <> 'duplicate' ORDER BY bib_event_id"):
+        seen.setdefault(row["timing_partner_id"], []).append(row["feed_id"])
+    assert sorted(seen[tenant.timing_partner_id] + seen[other.timing_partner_id]) == list(range(1, 49))
+    assert all(each == sorted(each) for each in seen.values())
     assert len(await told(database)) == len(await history(database))
+
+
+async def test_a_race_that_a_watcher_holds_is_left_to_it_and_the_others_are_not(
+    database: Database, other_database: Database, house: House, tenant: Tenant
+) -> None:
+    other = await a_partner(database)
+    await a_race(database, other, cursor=at(-60))
+    for each in (tenant, tenant, other):
+        await written(database, each, {7001: str(next(moments))})
+    async with other_database.transaction() as connection:
+        first, *_ = await store.unwatched(connection, at(0))
+        assert await store.take(connection, [first.batch_id], 1) == [first.batch_id]
+        await swept(house)
+        rows = await database.fetch("SELECT timing_partner_id FROM bib_history")
+        assert [row["timing_partner_id"] for row in rows] == [other.timing_partner_id]
+    await swept(house)
+    assert await database.fetchval("SELECT count(*) FROM bib_history") == 3
 
 
 async def test_a_watcher_that_dies_before_its_commit_leaves_everything_to_the_next(
@@ -190,7 +221,7 @@ async def test_a_watcher_that_dies_before_its_commit_leaves_everything_to_the_ne
         raise Later("the process ends here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "move_position", die)
+        patched.setattr(store, "mark_watched", die)
         with pytest.raises(Later):
             await sweep(house, SETTINGS)
     assert await history(database) == []
@@ -199,12 +230,87 @@ async def test_a_watcher_that_dies_before_its_commit_leaves_everything_to_the_ne
     assert await told(database) == [("7001", "given")]
 
 
+# -- A run is seen whole ----------------------------------------------------------------------------------------------
+
+
+async def test_a_swap_in_two_batches_of_a_run_is_a_swap_however_early_the_watcher_looks(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await written(database, tenant, {7001: "5", 7002: "6"}, reason=Reason.FIRST)
+    await swept(house)
+    run_id = await a_run(database, tenant)
+    await written_by(database, tenant, run_id, {7001: "6"})
+    await numbered(database)
+    await swept(house)  # 7002 wears the 6 still: in the same run, in a later batch
+    await written_by(database, tenant, run_id, {7002: "5"}, sequence=2)
+    await database.execute("UPDATE sync_runs SET state = 'completed' WHERE run_id = $1", run_id)
+    await swept(house)  # the run is over, and its second batch has no number yet
+    await numbered(database)
+    await swept(house)
+    assert sorted((await history(database))[2:]) == [("7001", "swapped", "5", "6"), ("7002", "swapped", "6", "5")]
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.EXPIRED, State.REPLACED])
+async def test_a_run_that_is_over_is_acted_on_at_once(
+    database: Database, house: House, tenant: Tenant, state: State
+) -> None:
+    run_id = await a_run(database, tenant, state=state)
+    await written_by(database, tenant, run_id, {7001: "5"})
+    await numbered(database)
+    await swept(house)
+    assert await told(database) == [("7001", "given")]
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.FETCHED, State.QUEUED])
+async def test_a_run_that_goes_on_is_not_waited_for_longer_than_a_while(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant, state: State
+) -> None:
+    run_id = await a_run(database, tenant, state=state)
+    await written_by(database, tenant, run_id, {7001: "5"})
+    await numbered(database)
+    await swept(house)
+    assert await told(database) == []
+    clock.pass_(SETTINGS.settle_seconds)
+    await swept(house)
+    assert await told(database) == [("7001", "given")]
+
+
+async def test_no_race_waits_for_the_run_of_another_and_within_a_race_the_order_stays(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    other = await a_partner(database)
+    await a_race(database, other, cursor=at(-60))
+    await written_by(database, tenant, await a_run(database, tenant), {7001: "5"})
+    await written(database, tenant, {7001: "6"})  # by a run that is over, behind one that is not
+    await written(database, other, {7002: "7"})
+    await swept(house)
+    assert await told(database) == [("7002", "given")]
+    clock.pass_(SETTINGS.settle_seconds)
+    await swept(house)
+    assert await told(database) == [("7002", "given"), ("7001", "given"), ("7001", "changed")]
+
+
+async def test_looking_for_what_is_new_reads_no_history(database: Database) -> None:
+    await database.execute(
+        "INSERT INTO change_batches (feed_first, size, run_id, reason, provider_id, timing_partner_id, race_id,"
+        " written_at, watched_at) SELECT n, 1, gen_random_uuid(), 'schedule', 2, 1, '501', $1::timestamptz,"
+        " CASE WHEN n <= 20000 THEN $1::timestamptz END FROM generate_series(1, 20001) AS n",
+        at(0),
+    )
+    await database.execute("VACUUM ANALYZE change_batches")
+    reads = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_all_tables WHERE relid = 'change_batches'::regclass"
+    async with database.transaction() as connection:
+        assert len(await store.unwatched(connection, at(0))) == 1
+        assert await connection.fetchval(reads) < 10
+
+
 async def test_what_has_no_number_yet_is_not_read(database: Database, house: House, tenant: Tenant) -> None:
     run_id = await a_run(database, tenant, state=State.COMPLETED)
     await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(bib="5")]))
-    assert await sweep(house, SETTINGS) is False
+    await swept(house)
+    assert await told(database) == []
     await numbered(database)
-    assert await sweep(house, SETTINGS) is True
+    await swept(house)
     assert await told(database) == [("7001", "given")]
 
 
@@ -212,7 +318,7 @@ async def test_diffs_that_touch_no_bib_are_passed_over(database: Database, house
     await written(database, tenant, {7001: None})
     await swept(house)
     assert await history(database) == []
-    assert await database.fetchval("SELECT feed_id FROM feed_positions") == 1
+    assert await database.fetchval("SELECT count(*) FROM change_batches WHERE watched_at IS NULL") == 0
 
 
 @given(

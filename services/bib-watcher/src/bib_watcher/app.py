@@ -18,7 +18,7 @@ log = structlog.get_logger()
 async def run(house: House, settings: BibWatcherSettings | None = None) -> None:
     """Read the feed whenever a message or a notification says so, and every few seconds anyway."""
     settings = settings or load(BibWatcherSettings)
-    bell = house.bells.bell("feed")
+    bell = house.bells.bell("feed", "run")  # a run's diffs are acted on when it is over
 
     async def on_participants_changed(_delivery: Delivery) -> None:
         """There is something new in the feed."""

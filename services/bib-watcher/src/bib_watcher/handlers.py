@@ -1,11 +1,14 @@
-"""Reading the change feed from where it was left, and acting on it.
+"""Reading what is new in the change feed, and acting on it.
 
-A message of diffs is a wake-up: what is acted on is the feed itself, in its order, from the saved position. So a lost
-message, a lost broker or a second watcher changes nothing, and nothing is told twice.
+A message of diffs is a wake-up: what is acted on is the feed itself, a race's batches in its order, each marked when
+it was acted on. So a lost message, a lost broker or a second watcher changes nothing, and nothing is told twice.
 """
+
+from datetime import timedelta
 
 from bib_watcher import store
 from bib_watcher.changes import BibDiff, BibEvent, follow_up, interpret
+from bib_watcher.readiness import MOST_BATCHES, ready
 from bib_watcher.settings import BibWatcherSettings
 from shared.contracts import BibChange, BibChanged, encode
 from shared.domain.run import Kind, Mode, Reason, SyncClass
@@ -20,24 +23,36 @@ SOURCE = "bib-watcher"
 
 
 async def sweep(house: House, settings: BibWatcherSettings) -> bool:
-    """Act on the next part of the feed, in one transaction; True when there may be more."""
+    """Act on what is ready in the feed, race by race; True when there may be more."""
+    settled_at = house.clock.now() - timedelta(seconds=settings.settle_seconds)
+    async with house.database.connection("looking for new diffs") as connection:
+        batches = await store.unwatched(connection, settled_at)
+    acted = cut = False
+    for batch_ids in ready(batches).values():
+        house.beat(SOURCE)
+        taken = await _act_on_race(house, settings, batch_ids[:MOST_BATCHES])
+        acted |= taken > 0
+        cut |= 0 < taken < len(batch_ids)
+    return cut or (acted and len(batches) == store.MOST_UNWATCHED)
+
+
+async def _act_on_race(house: House, settings: BibWatcherSettings, batch_ids: list[int]) -> int:
+    """Act on a race's next batches, in one transaction; on how many of them."""
     async with house.database.transaction("watching bibs") as connection:
-        position = await store.lock_position(connection)
-        portion = await store.read_feed(connection, position, settings.sweep_diffs)
-        if portion is None:
-            return False
+        taken = await store.take(connection, batch_ids, settings.sweep_diffs)
+        if not taken:
+            return 0
         groups: dict[store.Group, list[BibDiff]] = {}
-        for group, diff in portion.diffs:  # a run's batches together, so that a swap across two of them is seen as one
+        for group, diff in await store.read_diffs(
+            connection, taken
+        ):  # a run's batches together: a swap across two is one
             groups.setdefault(group, []).append(diff)
-        wishes = [
-            await _act(connection, group, diffs, house=house, settings=settings) for group, diffs in groups.items()
-        ]
-        # Asking locks races: in the order in which everyone does who locks several.
-        for wish in sorted((each for each in wishes if each is not None), key=lambda each: each.subject):
-            if await ask(connection, wish, house.clock.now()) is not None:
+        for group, diffs in groups.items():
+            wish = await _act(connection, group, diffs, house=house, settings=settings)
+            if wish is not None and await ask(connection, wish, house.clock.now()) is not None:
                 metrics.follow_ups.labels(wish.provider).inc()
-        await store.move_position(connection, portion.last_feed_id)
-    return True
+        await store.mark_watched(connection, taken, house.clock.now())
+    return len(taken)
 
 
 async def _act(

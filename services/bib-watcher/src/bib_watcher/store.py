@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from bib_watcher.changes import BibDiff, BibEvent, Wearer
-from shared.domain.run import Reason
+from bib_watcher.readiness import Batch
+from shared.domain.run import FINAL, Reason
 from shared.postgres import Connection
 
-READER = "bib-watcher"
+#: Batches looked at in one round. While they are more than this, a race may wait for others' runs, until those settle.
+MOST_UNWATCHED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,52 +27,72 @@ class Group:
     reason: Reason
 
 
-async def lock_position(connection: Connection) -> int:
-    """How far the feed was read; locked, so that of several watchers one reads at a time."""
-    await connection.execute(
-        "INSERT INTO feed_positions (reader, feed_id) VALUES ($1, 0) ON CONFLICT DO NOTHING", READER
-    )
-    position: int = await connection.fetchval("SELECT feed_id FROM feed_positions WHERE reader = $1 FOR UPDATE", READER)
-    return position
+async def unwatched(connection: Connection, settled_at: datetime) -> list[Batch]:
+    """The oldest numbered batches that nobody has acted on, in the order of the feed.
 
-
-async def move_position(connection: Connection, feed_id: int) -> None:
-    """Everything up to here was acted on."""
-    await connection.execute("UPDATE feed_positions SET feed_id = $2 WHERE reader = $1", READER, feed_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Some of the feed, in its order."""
-
-    diffs: list[tuple[Group, BibDiff]]
-    last_feed_id: int
-
-
-async def read_feed(connection: Connection, after: int, limit: int) -> Portion | None:
-    """The next whole batches of the feed, about ``limit`` diffs; None at its end. Only diffs that touch a bib come."""
-    batches = await connection.fetch(
+    Settled are those written by ``settled_at``, and those whose run is over and has no diffs without a number. (All in
+    one snapshot: a run that is seen to be over is seen with everything it wrote.)
+    """
+    rows = await connection.fetch(
         """
-        SELECT batch_id, feed_first, size FROM (
-            SELECT batch_id, feed_first, size, sum(size) OVER (ORDER BY feed_first) - size AS behind
-            FROM (SELECT * FROM change_batches WHERE feed_first > $1 ORDER BY feed_first LIMIT 200) AS next
-        ) AS counted WHERE behind < $2 ORDER BY feed_first
+        SELECT n.batch_id, n.provider_id, n.timing_partner_id, n.race_id,
+            n.written_at <= $1 OR (
+                coalesce((SELECT r.state = ANY($2) FROM sync_runs r WHERE r.run_id = n.run_id), true)
+                AND n.run_id <> ALL(ARRAY(SELECT u.run_id FROM change_batches u WHERE u.feed_first IS NULL))
+            ) AS is_settled
+        FROM (SELECT * FROM change_batches WHERE watched_at IS NULL AND feed_first IS NOT NULL
+            ORDER BY feed_first LIMIT $3) AS n
+        ORDER BY n.feed_first
         """,
-        after,
-        limit,
+        settled_at,
+        [str(each) for each in FINAL],
+        MOST_UNWATCHED,
     )
-    if not batches:
-        return None
+    return [
+        Batch(row["batch_id"], (row["provider_id"], row["timing_partner_id"], row["race_id"]), row["is_settled"])
+        for row in rows
+    ]
+
+
+async def take(connection: Connection, batch_ids: Sequence[int], limit: int) -> list[int]:
+    """Lock the first of a race's batches, about ``limit`` bib diffs; none when another watcher has them.
+
+    The first of them is the race's lock: everybody who sees it unwatched begins with it.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT b.batch_id, (SELECT count(*) FROM changes c WHERE c.batch_id = b.batch_id AND c.touches_bib) AS bibs
+        FROM change_batches b WHERE b.batch_id = ANY($1) AND b.watched_at IS NULL
+        ORDER BY b.feed_first FOR NO KEY UPDATE OF b SKIP LOCKED
+        """,
+        batch_ids,
+    )
+    locked: dict[int, int] = {row["batch_id"]: row["bibs"] for row in rows}
+    taken: list[int] = []
+    for each in batch_ids:
+        if each not in locked or limit <= 0:
+            break
+        taken.append(each)
+        limit -= locked[each]
+    return taken
+
+
+async def mark_watched(connection: Connection, batch_ids: Sequence[int], now: datetime) -> None:
+    """These were acted on."""
+    await connection.execute("UPDATE change_batches SET watched_at = $2 WHERE batch_id = ANY($1)", batch_ids, now)
+
+
+async def read_diffs(connection: Connection, batch_ids: Sequence[int]) -> list[tuple[Group, BibDiff]]:
+    """The diffs of some batches that touch a bib, in the order of the feed."""
     rows = await connection.fetch(
         """
         SELECT b.feed_first + c.ordinal AS feed_id, c.*, b.race_id, b.run_id, b.reason
         FROM change_batches b JOIN changes c USING (batch_id)
         WHERE b.batch_id = ANY($1) AND c.touches_bib ORDER BY 1
         """,
-        [row["batch_id"] for row in batches],
+        batch_ids,
     )
-    last = batches[-1]
-    return Portion([(_group(row), _diff(row)) for row in rows], last["feed_first"] + last["size"] - 1)
+    return [(_group(row), _diff(row)) for row in rows]
 
 
 def _group(row: Any) -> Group:
@@ -99,19 +121,19 @@ async def race_bibs(connection: Connection, group: Group, diffs: Sequence[BibDif
     """Who wears the new bibs, whose the registrations are, and which events are bundles."""
     where = (group.provider_id, group.timing_partner_id, group.race_id)
     # OFFSET 0 keeps the planner from the primary key's first two columns here, and to its third below: on a table never
-    # analyzed it takes a partner for one row, and would walk through everybody of the partner each time.
+    # analyzed it takes a partner for one row, and would walk through everybody of the partner each time. The bibs are
+    # hashed (IS TRUE keeps them from being joined): an array of 500 would be searched from its start for each person.
     bibs = sorted({each.after for each in diffs if each.after is not None})
     worn = await connection.fetch(
         """
         SELECT p.bib, p.registration_id, p.event_id, p.user_id FROM (
-            SELECT * FROM participants WHERE timing_partner_id = $2 AND race_id = $3
-                AND left(bib, 100) = ANY($5) AND bib = ANY($4) AND bib IS NOT NULL AND removed_at IS NULL OFFSET 0
+            SELECT * FROM participants WHERE timing_partner_id = $2 AND race_id = $3 AND removed_at IS NULL
+                AND (bib IN (SELECT unnest($4::text[]))) IS TRUE OFFSET 0
         ) AS p WHERE p.provider_id = $1
         ORDER BY p.registration_id
         """,
         *where,
         bibs,
-        [each[:100] for each in bibs],
     )
     people = await connection.fetch(
         """
