@@ -66,10 +66,10 @@ class Hub:
         process = await self.start(*words, **settings)
         try:
             out, err = await asyncio.wait_for(process.communicate(said.encode()), seconds)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         assert process.returncode is not None
         result = Result(process.returncode, out.decode(), err.decode())
         for text in (result.out, result.err):

@@ -120,7 +120,7 @@ def at_desk(work: Callable[[Desk], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(go())
 
 
-async def require_services(desk: Desk, patience: float = 4.0) -> None:
+async def require_services(desk: Desk, patience: float = 3.0) -> None:
     """Return once scheduler, fetcher and writer live; raises Later when they still do not after some seconds.
 
     A short while is waited, so that `hub up &` followed by a command works.

@@ -133,7 +133,8 @@ async def races_of(
         SELECT s.provider_id, s.timing_partner_id AS partner_id, s.race_id, s.credential_id, s.state,
             (SELECT count(*) FROM events e WHERE (e.provider_id, e.timing_partner_id, e.race_id)
                 = (s.provider_id, s.timing_partner_id, s.race_id) AND e.missing_at IS NULL
-                AND coalesce(e.ends_at, e.starts_at, $2) > $2::timestamptz - interval '1 hour') AS future_events
+                AND coalesce(greatest(e.ends_at, e.starts_at), $2) > $2::timestamptz - interval '1 hour')
+                AS future_events
         FROM race_sync s WHERE s.timing_partner_id = ANY($1) AND ($3::text IS NULL OR s.race_id = $3)
         ORDER BY s.timing_partner_id, length(s.race_id), s.race_id
         """,

@@ -59,7 +59,7 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         late = [race for race in races if race.is_late and race.sync_class is sync_class]
         if late:
             oldest = max(race.age for race in late if race.age is not None)
-            lines.append(f"{len(late)} {sync_class} races are late, the oldest by now {show.length(oldest)}.")
+            lines.append(f"Late: {show.many(len(late), f'{sync_class} race')}, the oldest {show.length(oldest)} old.")
     lines += [
         f"Key {key.fingerprint} of partner {partner.partner_id} is refused ({key.state_reason}); "
         f"then: hub partner verify {partner.partner_id}"
@@ -83,14 +83,14 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         if each["calls"] >= each["calls_per_hour"]
     ]
     if letters := sum(each["messages"] for each in facts.dead_letters):
-        lines.append(f"{letters:,} dead letters; see: hub dead-letters list")
+        lines.append(f"{show.many(letters, 'dead letter')}; see: hub dead-letters list")
     if aside := sum(each["rows"] for each in facts.quarantine):
-        lines.append(f"{aside:,} rows are in quarantine; see: hub quarantine list")
+        lines.append(f"{show.many(aside, 'row')} in quarantine; see: hub quarantine list")
     if facts.refused_races:
-        lines.append(f"{facts.refused_races:,} races may not be read with their key; see: hub history --failed")
+        lines.append(f"{show.many(facts.refused_races, 'race')} not readable with the key; see: hub history --failed")
     if facts.outbox_since is not None and facts.now - facts.outbox_since > OUTBOX_PATIENCE:
         lines.append(
-            f"{facts.outbox:,} messages wait to be published, for {show.since(facts.outbox_since, facts.now)}."
+            f"{show.many(facts.outbox, 'message')} not published for {show.since(facts.outbox_since, facts.now)}."
         )
     return lines
 
@@ -100,10 +100,10 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
     lines = troubles(facts, races)
     unloaded = sum(race.age is None for race in races)
     people = sum(partner.people for partner in facts.partners)
-    loading = f", {unloaded:,} of them not loaded yet" if unloaded else ""
+    loading = f" ({unloaded:,} not loaded yet)" if unloaded else ""
     show.say(
-        f"{len(facts.partners):,} partners, {len(races):,} races with future events{loading}, {people:,} people. "
-        + ("All is well." if not lines else "Needs somebody:")
+        f"{show.many(len(facts.partners), 'partner')}, {show.many(len(races), 'race')} to come{loading}, "
+        f"{people:,} people. " + ("Needs somebody:" if lines else "All is well.")
     )
     for each in lines:
         console.print(f"  ! {each}", style="yellow", soft_wrap=True)

@@ -90,7 +90,8 @@ async def _races(database: Database, now: datetime) -> list[Watched]:
         JOIN events e
             ON (e.provider_id, e.timing_partner_id, e.race_id) = (s.provider_id, s.timing_partner_id, s.race_id)
         WHERE s.state = 'active' AND c.state <> 'disabled' AND coalesce(p.api_access_enabled, true)
-          AND e.missing_at IS NULL AND coalesce(e.ends_at, e.starts_at, $1) > $1::timestamptz - interval '1 hour'
+          AND e.missing_at IS NULL
+          AND coalesce(greatest(e.ends_at, e.starts_at), $1) > $1::timestamptz - interval '1 hour'
         GROUP BY 1, 2, 3
         """,
         now,

@@ -105,7 +105,7 @@ async def _named_races(desk: Desk, partners: Sequence[Partner], choice: Choice) 
 async def _is_future(desk: Desk, event_id: str, races: Sequence[Race]) -> bool:
     found = await desk.database.fetchval(
         "SELECT EXISTS (SELECT 1 FROM events WHERE event_id = $1 AND timing_partner_id = ANY($2) AND missing_at IS NULL"
-        " AND coalesce(ends_at, starts_at, $3) > $3::timestamptz - interval '1 hour')",
+        " AND coalesce(greatest(ends_at, starts_at), $3) > $3::timestamptz - interval '1 hour')",
         event_id,
         [race.partner_id for race in races],
         desk.clock.now(),

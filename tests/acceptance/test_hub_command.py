@@ -1,0 +1,136 @@
+"""The operator's command against a running hub: onboarding to fresh, a bib looked up, a key refused and taken again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.acceptance.house import Hub, embedded_hub, until
+from tests.integration.ops.command import Hub as Command
+
+
+@pytest.fixture
+async def hub(database_url: str, tmp_path: Path) -> AsyncIterator[Hub]:
+    async with embedded_hub(database_url, tmp_path) as running:
+        await running.onboard()
+        yield running
+
+
+@pytest.fixture
+def command(database_url: str, tmp_path: Path, hub: Hub) -> Command:
+    """`hub`, from a shell that knows the database's address and nothing else of the running system."""
+    return Command(tmp_path, HUB_DATABASE_URL=database_url, HUB_SECRET_KEY="", HUB_RUNSIGNUP_BASE_URL=hub.provider.url)
+
+
+async def sealed(hub: Hub) -> bool:
+    return await hub.count("SELECT count(*) FROM credentials") == len(hub.keys)
+
+
+async def test_a_sync_that_waits_ends_when_everything_is_written_and_identical(hub: Hub, command: Command) -> None:
+    await until(lambda: sealed(hub), "the keys to be sealed")
+    result = await command("sync", "--wait", "--json")
+    assert result.code == 0
+    assert result.document["outcome"] == "done"
+    partners = result.document["partners"]
+    assert [each["written"] for each in partners] == [each["races"] for each in partners]
+    assert all(each["discovered"] for each in partners)
+    assert "partner 1 done" in result.err  # plain lines where there is no terminal
+    found = await hub.compare()
+    assert found.compared > 0
+    assert (found.missing, found.surplus, found.different) == ([], [], {})
+
+    changed = await hub.provider.post("/mutate", kind="registered", count=3)
+    assert changed
+    again = await command("sync", "--wait", "--full")
+    assert again.code == 0
+    assert "All of it was written" in again.out
+    assert max(len(line) for line in again.out.splitlines()) <= 80
+    assert (await hub.compare()).missing == []
+
+    status = (await command("status", "--json")).document
+    assert status["troubles"] == []
+    assert all(status["services"].values())
+    assert sum(each["people"] for each in status["partners"]) == found.compared + 3
+    assert "All is well" in (await command("status")).out
+    doctor = await command("doctor", "--json", HUB_SECRET_KEY=hub_key(command))
+    assert {each["name"]: each["verdict"] for each in doctor.document["findings"]}["services"] == "ok"
+    runs = (await command("history", "--limit", "3", "--json")).document["runs"]
+    assert {(each["reason"], each["state"]) for each in runs} == {("operator", "completed")}
+
+
+def hub_key(command: Command) -> str:
+    """Some other key than the running system's: a doctor must say so, and say the rest all the same."""
+    return Command(command.folder).settings["HUB_SECRET_KEY"]
+
+
+async def test_a_bib_is_looked_up_live_and_its_change_can_be_followed(hub: Hub, command: Command) -> None:
+    await until(hub.loaded, "the first load")
+    newest = str(await hub.count("SELECT max(feed_first + size) - 1 FROM change_batches"))
+    follower = asyncio.create_task(
+        command("changes", "--follow", "--json", "--since", newest, "--limit", "1", "--values")
+    )
+    (given,) = await hub.provider.post("/mutate", kind="bib_given", count=1)
+    registration = str(given["registration_id"])
+    race_id, number = str(given["race_id"]), str(given["after"])
+    result = await command("bib", "--race", race_id, "--number", number, "--json")
+    assert result.code == 0
+    assert result.document["live"]
+    assert registration in {each["registration_id"] for each in result.document["wearers"]}
+
+    followed = await follower
+    assert (followed.code, followed.err) == (0, "")
+    change = orjson.loads(followed.out)
+    assert (change["registration_id"], change["kind"]) == (registration, "updated")
+    assert change["fields"]["bib"] == [None, number]
+
+    listed = (await command("bibs", "--race", race_id, "--json")).document["bibs"]
+    assert registration in {each["registration_id"] for each in listed if each["bib"] == number}
+    nobody = await command("bib", "--race", race_id, "--number", "987654")
+    assert (nobody.code, nobody.out) == (0, "Nobody wears it.\n")
+
+
+async def test_a_refused_key_is_told_and_taken_again_once_it_is_good(hub: Hub, command: Command) -> None:
+    await until(hub.loaded, "the first load")
+    key, partner_id = next(iter(hub.keys.items()))
+    await hub.provider.post("/mutate", kind="key_revoked", key=key)
+    refused = await command("partner", "verify", str(partner_id))
+    assert refused.code == 1
+    assert "was not accepted" in refused.out
+    assert key not in refused.out
+    sync = await command("sync", "--wait")
+    assert sync.code == 3
+    assert f"hub partner verify {partner_id}" in sync.out
+    assert "is refused" in (await command("status")).out
+    failed = (await command("history", "--failed", "--json")).document["runs"]
+    assert failed[0]["error_code"]
+
+    await hub.provider.post("/mutate", kind="key_restored", key=key)
+    accepted = await command("partner", "verify", str(partner_id), "--json")
+    assert accepted.code == 0
+    assert (await command("sync", "--wait")).code == 0
+
+
+async def test_an_injected_request_is_fetched_like_any_other(hub: Hub, command: Command) -> None:
+    await until(hub.loaded, "the first load")
+    row = await hub.database.fetchrow("SELECT * FROM race_sync ORDER BY race_id LIMIT 1")
+    assert row is not None
+    data = {
+        "kind": "race",
+        "provider": "runsignup",
+        "timing_partner_id": row["timing_partner_id"],
+        "credential_id": row["credential_id"],
+        "race_id": row["race_id"],
+        "mode": "full",
+    }
+    said = orjson.dumps({"type": "sync.request.v1", "data": data}).decode()
+    result = await command("inject", "-", "--json", said=said)
+    assert result.document["services_live"]
+    run_id = result.document["messages"][0]["run_id"]
+
+    async def written() -> bool:
+        state = "SELECT count(*) FROM sync_runs WHERE run_id = $1 AND state = 'completed' AND reason = 'injected'"
+        return bool(await hub.count(state, run_id))
+
+    await until(written, "the injected run to be complete")
