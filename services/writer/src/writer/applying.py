@@ -58,15 +58,17 @@ async def apply_people(
     provider, now = by_name(body.provider), house.clock.now()
     place = store.Place(provider.provider_id, body.timing_partner_id, body.race_id)
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
+    # Before the race is locked: so one batch of a race is mapped and packed while another is in the database.
+    people, packed = mapped.map_people(provider, body.records, body.race_id), _pack(raw)
     async with house.database.transaction("applying a batch") as connection:
         run, events = await open_batch(connection, body, place, now)
-        found = mapped.people(provider, body.records, body.race_id, events, aside_ids)
+        found = mapped.people(body.records, people, events, aside_ids)
         if not await store.enter_inbox(
             connection, batch, type=body.TYPE, now=now, seen_ids=found.seen_ids, unreadable=found.unreadable
         ):
             metrics.batches_duplicate.inc()
             return False
-        await _keep(connection, batch, body, raw, place)
+        await _keep(connection, batch, body, packed, place)
         await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
         key = await _key(connection, body.credential_id)
         diffs, counts = await _write_people(connection, place, found.usable, key, body.fetched_at, now)
@@ -144,7 +146,7 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
             metrics.batches_duplicate.inc()
             return False
         found = mapped.removals(provider, body.records, body.race_id, events)
-        await _keep(connection, batch, body, raw, place)
+        await _keep(connection, batch, body, _pack(raw), place)
         await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
         known = await store.versions(connection, place, [each.registration_id for each in found.usable])
         outcomes = {
@@ -183,11 +185,15 @@ def _reason_diff(removal: Removal, stored: Mapping[str, Any]) -> Diff | None:
     }
 
 
+def _pack(raw: bytes) -> bytes:
+    return ZstdCompressor(level=COMPRESSION_LEVEL).compress(raw)
+
+
 async def _keep(
     connection: Connection,
     batch: store.BatchId,
     body: ParticipantsFetched | ParticipantsRemoved,
-    raw: bytes,
+    packed: bytes,
     place: store.Place,
 ) -> None:
     await store.archive(
@@ -197,7 +203,7 @@ async def _keep(
         place=place,
         fetched_at=body.fetched_at,
         records=len(body.records),
-        body=ZstdCompressor(level=COMPRESSION_LEVEL).compress(raw),
+        body=packed,
     )
 
 

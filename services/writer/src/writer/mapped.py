@@ -23,20 +23,23 @@ class People:
     unreadable: int  # rows nobody can be named by
 
 
+def map_people(provider: Provider, records: Sequence[Any], race_id: str) -> list[Participant | Unusable]:
+    """The costly part, which needs nothing of the database."""
+    return [provider.map_participant(raw, race_id) for raw in records]
+
+
 def people(
-    provider: Provider,
     records: Sequence[Any],
-    race_id: str,
+    found: Sequence[Participant | Unusable],
     known_events: frozenset[str],
     unstorable: frozenset[str] = frozenset(),
 ) -> People:
-    """Map a batch of a race's participants; a record of an event that is not the race's goes aside.
+    """Sort a batch of mapped records: one of an event that is not the race's goes aside.
 
     So do those whom the database was found unable to store.
     """
     usable, aside, unreadable = [], [], 0
-    for raw in records:
-        mapped = provider.map_participant(raw, race_id)
+    for raw, mapped in zip(records, found, strict=True):
         if isinstance(mapped, Participant) and mapped.event_id not in known_events:
             aside.append(put_aside(raw, Unusable("foreign_event", mapped.registration_id)))
         elif isinstance(mapped, Participant) and mapped.registration_id in unstorable:
