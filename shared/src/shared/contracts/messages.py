@@ -156,6 +156,10 @@ class ParticipantsChanged(Body):
     race_id: str
     diffs: list[Diff]
 
+    def content(self) -> dict[str, Any]:
+        # JSON values already, like the records of a batch.
+        return {**self.model_dump(mode="json", exclude={"diffs"}), "diffs": self.diffs}
+
 
 class Counts(BaseModel):
     """What a run did, in rows and calls."""
