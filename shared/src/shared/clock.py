@@ -24,24 +24,36 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock, shifted by what another, trusted clock said.
+    """A trusted instant, carried on by the machine's monotonic counter.
 
-    ``set_by`` is called at start and each minute with the database's time, so that two machines whose clocks
-    disagree still agree on leases and budgets.
+    ``set_by`` is called at start and each minute with the database's time, so that two machines whose clocks disagree
+    still agree on leases and budgets. Between two settings a step of the machine's own clock changes nothing.
     """
 
-    def __init__(self, offset: timedelta = timedelta(0)) -> None:
-        self.offset = offset
+    def __init__(self) -> None:
+        self._base = datetime.fromtimestamp(time.time(), UTC)
+        self._set_at = time.monotonic()
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(time.time(), UTC) + self.offset
+        return self._base + timedelta(seconds=time.monotonic() - self._set_at)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     def set_by(self, trusted: datetime, asked_at: float, answered_at: float) -> None:
-        """Take over a trusted clock's time, read between two readings of this machine's ``time.time()``."""
-        self.offset = trusted - datetime.fromtimestamp((asked_at + answered_at) / 2, UTC)
+        """Take over a trusted clock's time, read between two readings of this machine's ``time.monotonic()``."""
+        self._base = trusted
+        self._set_at = (asked_at + answered_at) / 2
+
+    @property
+    def offset(self) -> timedelta:
+        """How far the trusted clock is ahead of the machine's own, just now."""
+        return self.now() - datetime.fromtimestamp(time.time(), UTC)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was set."""
+        return time.monotonic() - self._set_at
 
 
 async def wait(clock: Clock, event: asyncio.Event, seconds: float) -> bool:

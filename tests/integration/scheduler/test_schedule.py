@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from scheduler import store
-from scheduler.handlers import PORTION, tick
+from scheduler.handlers import cadence_of, tick
+from scheduler.measuring import measure
 from scheduler.settings import SchedulerSettings
+from scheduler.store import PORTION
 from shared.contracts import SyncRequest
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres import Database
@@ -172,7 +174,8 @@ async def test_two_schedulers_promote_a_queued_run_once(
 ) -> None:
     for race in range(20):
         await a_race(database, tenant, str(race + 1), events=(str(10_000 + race),), next_due_at=at(9999))
-        await a_run(database, tenant, str(race + 1), state=State.QUEUED, deadline_at=None)
+        events = (str(10_000 + race),)
+        await a_run(database, tenant, str(race + 1), state=State.QUEUED, events=events, deadline_at=None)
     houses = [fakes.a_house(each, seed=seed) for seed, each in enumerate((database, other_database))]
     await asyncio.gather(*(tick(house, SETTINGS) for house in houses))
     assert sorted(Counter(each.run_id for each in await requests(database)).values()) == [1] * 20
@@ -255,17 +258,20 @@ async def test_a_run_past_its_deadline_expires_and_its_race_is_asked_for_again(
     assert orjson.loads(told)["data"]["outcome"] == "expired"
 
 
-async def test_a_request_that_no_fetcher_began_is_given_up(
+async def test_a_request_that_no_fetcher_began_is_sent_again(
     database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant
 ) -> None:
     await a_race(database, tenant, next_due_at=at(9999), last_asked_at=NOON)
     run_id = await a_run(database, tenant, state=State.REQUESTED, deadline_at=None)
     clock.pass_(600)
     await tick(house, SETTINGS)
-    assert await state_of(database, run_id) == State.REQUESTED
+    assert await requests(database) == []
     clock.pass_(1)
     await tick(house, SETTINGS)
-    assert await state_of(database, run_id) == State.EXPIRED
+    assert await state_of(database, run_id) == State.REQUESTED
+    assert [each.run_id for each in await requests(database)] == [run_id]
+    await tick(house, SETTINGS)
+    assert len(await requests(database)) == 1  # and again only after as long again
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.COMPLETED, State.FAILED])
@@ -339,3 +345,47 @@ async def test_what_is_due_is_taken_in_its_order(database: Database, tenant: Ten
     async with database.transaction() as connection:
         due = await store.due_races(connection, NOON, 2)
     assert [each.race_id for each in due] == ["3", "2"]
+
+
+# -- What stops everybody ----------------------------------------------------------------------------------------------
+
+
+async def test_a_key_of_an_unknown_platform_waits_and_stops_nobody(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    """The former system's tables hold keys of platforms that this program does not know (yet)."""
+    await database.execute(
+        "INSERT INTO partner_provider_credentials (timing_partner_id, provider_id, principal, secret)"
+        " VALUES ($1, 3, 'key', 'secret')",
+        tenant.timing_partner_id,
+    )
+    await a_race(database, tenant, next_due_at=NOON)
+    await tick(house, SETTINGS)
+    await tick(house, SETTINGS)
+    async with database.connection() as connection:
+        await measure(connection, cadence_of(SETTINGS), house.clock.now())
+    assert len([each for each in await requests(database) if each.race_id]) == 1
+
+
+async def test_an_event_whose_end_was_left_before_its_start_is_still_asked_for(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    """The director moved the start, and the old end stayed."""
+    await a_race(database, tenant, next_due_at=NOON)
+    await database.execute("UPDATE events SET ends_at = starts_at - interval '2 days'")
+    await tick(house, SETTINGS)
+    assert len([each for each in await requests(database) if each.race_id]) == 1
+
+
+async def test_a_request_names_only_events_that_are_still_listed(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, events=(EVENT, "2"), next_due_at=at(9999))
+    run_id = await a_run(database, tenant, state=State.QUEUED, events=(EVENT, "2"), deadline_at=None)
+    await database.execute("UPDATE events SET missing_at = $1 WHERE event_id = '2'", NOON)
+    await tick(house, SETTINGS)
+    assert [each.event_ids for each in await requests(database)] == [(EVENT,)]
+    await database.execute("UPDATE sync_runs SET state = 'queued' WHERE run_id = $1", run_id)
+    await database.execute("UPDATE events SET missing_at = $1", NOON)
+    await tick(house, SETTINGS)
+    assert await state_of(database, run_id) == State.FAILED

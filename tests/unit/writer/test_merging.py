@@ -260,7 +260,9 @@ def test_a_diff_applied_to_the_row_before_gives_the_row_after(old: dict[str, Any
         (Loss(missing=3, active=10, seen=7, unreadable=0), (True, "")),
         (Loss(missing=3, active=10, seen=7, unreadable=1), (False, "unreadable")),
         (Loss(missing=3, active=3, seen=0, unreadable=0), (False, "empty")),
-        (Loss(missing=25, active=30, seen=5, unreadable=0), (True, "")),  # a small race may lose most of its people
+        (Loss(missing=15, active=30, seen=15, unreadable=0), (True, "")),  # a small race may lose half of its people
+        (Loss(missing=16, active=30, seen=14, unreadable=0), (False, "too_many")),  # and not more
+        (Loss(missing=4, active=5, seen=1, unreadable=0), (True, "")),  # but four people are four people
         (Loss(missing=26, active=520, seen=494, unreadable=0), (True, "")),  # exactly a twentieth
         (Loss(missing=26, active=519, seen=493, unreadable=0), (False, "too_many")),
         (Loss(missing=1000, active=1000, seen=1, unreadable=0), (False, "too_many")),

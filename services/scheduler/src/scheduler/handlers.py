@@ -13,14 +13,14 @@ from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres.asks import Ask, ask, send_request
 from shared.postgres.credentials import seal_new
 from shared.postgres.runs import Ending, finish_run
-from shared.providers.registry import by_id
+from shared.providers.registry import IDS, by_id
 from shared.runtime import House
 from shared.telemetry import metrics
 
 SOURCE = "scheduler"
 
-#: Races looked at in one transaction.
-PORTION = 200
+#: A run that began so long ago and has no deadline is given up too; none should exist.
+NEVER_SO_LONG = timedelta(days=1)
 
 #: A lease that ended so long ago is not being renewed just now.
 LEASE_GRACE = timedelta(seconds=2)
@@ -58,8 +58,8 @@ async def tick(house: House, settings: SchedulerSettings) -> bool:
     async with house.database.transaction("sealing new keys") as connection:
         await seal_new(connection, house.sealer, now)
     await _discover(house, settings, now)
-    requested_before = now - timedelta(seconds=settings.request_seconds)
-    await _give_up(house, deadline_before=now, requested_before=requested_before)
+    await _give_up(house, deadline_before=now, begun_before=now - NEVER_SO_LONG)
+    await _send_again(house, now - timedelta(seconds=settings.request_seconds))
     more = await _ask_due(house, settings, now)
     await _promote(house, now)
     return more
@@ -68,7 +68,7 @@ async def tick(house: House, settings: SchedulerSettings) -> bool:
 async def _discover(house: House, settings: SchedulerSettings, now: datetime) -> None:
     again = now + timedelta(seconds=settings.discovery_seconds)
     async with house.database.transaction("asking for discoveries") as connection:
-        for each in await store.due_credentials(connection, now, again):
+        for each in await store.due_credentials(connection, now, again, list(IDS)):
             wish = Ask(
                 run_id=house.new_id(),
                 kind=Kind.DISCOVER,
@@ -86,7 +86,7 @@ async def _discover(house: House, settings: SchedulerSettings, now: datetime) ->
 async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> bool:
     cadence = cadence_of(settings)
     async with house.database.transaction("asking for due races") as connection:
-        due = await store.due_races(connection, now, PORTION, cadence.after_start)
+        due = await store.due_races(connection, now, store.PORTION, cadence.after_start)
         for race in due:
             at = next_due(race.state, now, cadence, race.jitter)
             if at is None or at > now:
@@ -116,7 +116,7 @@ async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> 
             asked = replace(race.state, last_asked_at=now)
             await store.look_again(connection, race, next_due(asked, now, cadence, race.jitter), asked_at=now)
             metrics.runs_requested.labels(provider, Kind.RACE, sync_class, reason).inc()
-    return len(due) == PORTION
+    return len(due) == store.PORTION
 
 
 async def _promote(house: House, now: datetime) -> None:
@@ -127,27 +127,42 @@ async def _promote(house: House, now: datetime) -> None:
 
 
 async def forget_messages(house: House) -> None:
-    """After a restart of a process that was its own bus: whatever was on its way is gone, so it is given up at once.
+    """After a restart of a process that was its own bus: what was on its way is gone.
 
-    Broker content is never the only copy of a fact: every race is due again, and nothing else is lost.
+    Requests are sent again; runs that had begun are given up at once, and what they were about is due. Broker content
+    is never the only copy of a fact, so nothing else is lost.
     """
-    forever = house.clock.now() + timedelta(days=36500)
-    await _give_up(house, deadline_before=forever, requested_before=forever)
+    now = house.clock.now()
+    forever = now + timedelta(days=36500)
+    while await _give_up(house, deadline_before=forever, begun_before=forever) == store.PORTION:
+        pass
+    while await _send_again(house, now) == store.PORTION:
+        pass
 
 
-async def _give_up(house: House, *, deadline_before: datetime, requested_before: datetime) -> None:
+async def _send_again(house: House, sent_before: datetime) -> int:
+    now = house.clock.now()
+    async with house.database.transaction("sending requests again") as connection:
+        runs = await store.unheard(connection, sent_before)
+        for each in runs:
+            await send_request(connection, each.run_id, provider=by_id(each.provider_id).name, source=SOURCE, now=now)
+    return len(runs)
+
+
+async def _give_up(house: House, *, deadline_before: datetime, begun_before: datetime) -> int:
     """End runs that took too long; each race is due again at once, and its late batches still apply rows."""
     now = house.clock.now()
     async with house.database.connection("looking for overdue runs") as connection:
-        candidates = await store.overdue(connection, deadline_before, requested_before)
+        candidates = await store.overdue(connection, deadline_before, begun_before)
     ending = Ending(State.EXPIRED, "expired", "not complete by its deadline; its race is asked for again")
     for run in candidates:
         provider = by_id(run.provider_id).name
         async with house.database.transaction("giving up an overdue run") as connection:
-            if not await store.still_overdue(connection, run, deadline_before, requested_before):
+            if not await store.still_overdue(connection, run, deadline_before, begun_before):
                 continue
             await finish_run(
                 connection, run.run_id, ending, provider=provider, source=SOURCE, message_id=house.new_id(), now=now
             )
             await store.make_due(connection, run, now)
         metrics.runs_finished.labels(provider, run.kind, State.EXPIRED).inc()
+    return len(candidates)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from scheduler.planning import Cadence
 from shared.domain.run import SyncClass
 from shared.postgres import Connection
-from shared.providers.registry import by_id
+from shared.providers.registry import IDS, by_id
 from shared.telemetry import metrics
 
 #: A race is behind when it was not confirmed for so many of its intervals, and a moment for the sync itself.
@@ -25,7 +25,7 @@ async def measure(connection: Connection, cadence: Cadence, now: datetime) -> No
                 WHERE e.starts_at > $1::timestamptz - $4::interval) AS nearest
             FROM race_sync s JOIN events e USING (provider_id, timing_partner_id, race_id)
             WHERE s.state = 'active' AND e.missing_at IS NULL
-              AND coalesce(e.ends_at, e.starts_at, $1) > $1::timestamptz - $4::interval
+              AND coalesce(greatest(e.ends_at, e.starts_at), $1) > $1::timestamptz - $4::interval
             GROUP BY s.provider_id, s.timing_partner_id, s.race_id
         ), classed AS (
             SELECT *, CASE WHEN nearest <= $1::timestamptz + $2::interval THEN 'raceday'
@@ -54,9 +54,10 @@ async def measure(connection: Connection, cadence: Cadence, now: datetime) -> No
         SELECT k.provider_id, k.fingerprint, coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS allowed,
             (SELECT count(*) FROM calls c WHERE (c.provider_id, c.fingerprint) = (k.provider_id, k.fingerprint)
                 AND c.counts_until > $1) AS spent
-        FROM provider_keys k JOIN public.providers p USING (provider_id)
+        FROM provider_keys k JOIN public.providers p USING (provider_id) WHERE k.provider_id = ANY($2)
         """,
         now,
+        list(IDS),
     )
     for row in budgets:
         provider = by_id(row["provider_id"]).name

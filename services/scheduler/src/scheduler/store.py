@@ -7,7 +7,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from scheduler.planning import RaceState, Span
+from shared.domain.run import Kind
 from shared.postgres import Connection
+
+#: Rows looked at in one transaction.
+PORTION = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ async def due_races(
         SELECT e.provider_id, e.timing_partner_id, e.race_id, e.starts_at, e.ends_at, e.cursor_at
         FROM unnest($1::int[], $2::int[], $3::text[]) AS k (provider_id, timing_partner_id, race_id)
         JOIN events e USING (provider_id, timing_partner_id, race_id)
-        WHERE e.missing_at IS NULL AND coalesce(e.ends_at, e.starts_at, $4) > $4::timestamptz - $5::interval
+        WHERE e.missing_at IS NULL AND coalesce(greatest(e.ends_at, e.starts_at), $4) > $4::timestamptz - $5::interval
         """,
         [row["provider_id"] for row in rows],
         [row["timing_partner_id"] for row in rows],
@@ -105,8 +109,13 @@ class DueCredential:
     is_new: bool
 
 
-async def due_credentials(connection: Connection, now: datetime, again_at: datetime) -> list[DueCredential]:
-    """Keys to discover with; each is put off in the same breath, so two schedulers never both ask."""
+async def due_credentials(
+    connection: Connection, now: datetime, again_at: datetime, provider_ids: list[int]
+) -> list[DueCredential]:
+    """Keys to discover with; each is put off in the same breath, so two schedulers never both ask.
+
+    A key of a platform that this program does not know waits until one is installed that does.
+    """
     rows = await connection.fetch(
         """
         WITH due AS (
@@ -114,6 +123,7 @@ async def due_credentials(connection: Connection, now: datetime, again_at: datet
             JOIN public.partner_provider_credentials k ON k.partner_provider_credential_id = c.credential_id
             JOIN public.timing_partners p USING (timing_partner_id)
             WHERE c.discover_due_at <= $1 AND c.state IN ('new', 'active') AND coalesce(p.api_access_enabled, true)
+              AND k.provider_id = ANY($3)
             FOR UPDATE OF c SKIP LOCKED
         )
         UPDATE credentials c SET discover_due_at = $2 FROM due, public.partner_provider_credentials k
@@ -122,6 +132,7 @@ async def due_credentials(connection: Connection, now: datetime, again_at: datet
         """,
         now,
         again_at,
+        provider_ids,
     )
     return [DueCredential(**dict(row)) for row in rows]
 
@@ -164,27 +175,43 @@ class Overdue:
     timing_partner_id: int
     race_id: str | None
     kind: str
+    credential_id: int
 
 
-#: Past its deadline, or requested long ago and begun by no fetcher.
+#: Past its deadline; a run that began and has none (yet) counts by another instant.
 OVERDUE = """
-    (state IN ('requested', 'running', 'fetched') AND deadline_at < $1)
-    OR (state IN ('requested', 'running') AND deadline_at IS NULL AND requested_at < $2)
+    state IN ('requested', 'running', 'fetched') AND deadline_at < $1
+    OR state IN ('running', 'fetched') AND coalesce(deadline_at, started_at, requested_at) < $2
 """
 
 
-async def overdue(connection: Connection, now: datetime, requested_before: datetime) -> list[Overdue]:
+async def overdue(connection: Connection, now: datetime, begun_before: datetime) -> list[Overdue]:
     """Candidates to give up, oldest first; nothing is locked yet."""
     rows = await connection.fetch(
-        f"SELECT run_id, provider_id, timing_partner_id, race_id, kind FROM sync_runs WHERE {OVERDUE}"  # noqa: S608
-        " ORDER BY requested_at LIMIT 200",
+        f"SELECT run_id, provider_id, timing_partner_id, race_id, kind, credential_id FROM sync_runs WHERE {OVERDUE}"  # noqa: S608
+        f" ORDER BY requested_at LIMIT {PORTION}",
         now,
-        requested_before,
+        begun_before,
     )
     return [Overdue(**dict(row)) for row in rows]
 
 
-async def still_overdue(connection: Connection, run: Overdue, now: datetime, requested_before: datetime) -> bool:
+async def unheard(connection: Connection, sent_before: datetime) -> list[OpenRun]:
+    """Requests that no fetcher began for so long: their messages may be lost, or only wait. They are sent again.
+
+    A second message is harmless: whoever claims the run first has it.
+    """
+    rows = await connection.fetch(
+        """
+        SELECT run_id, provider_id FROM sync_runs WHERE state = 'requested' AND coalesce(sent_at, requested_at) < $1
+        ORDER BY requested_at LIMIT 200 FOR UPDATE SKIP LOCKED
+        """,
+        sent_before,
+    )
+    return [OpenRun(row["run_id"], row["provider_id"]) for row in rows]
+
+
+async def still_overdue(connection: Connection, run: Overdue, now: datetime, begun_before: datetime) -> bool:
     """Lock the run's race, as everyone does first, then the run; False when it ended or went on meanwhile."""
     await connection.execute(
         "SELECT 1 FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE",
@@ -195,7 +222,7 @@ async def still_overdue(connection: Connection, run: Overdue, now: datetime, req
     found = await connection.fetchval(
         f"SELECT 1 FROM sync_runs WHERE ({OVERDUE}) AND run_id = $3 FOR UPDATE",  # noqa: S608
         now,
-        requested_before,
+        begun_before,
         run.run_id,
     )
     return found is not None
@@ -220,7 +247,13 @@ async def abandoned(connection: Connection, leased_before: datetime) -> list[Ope
 
 
 async def make_due(connection: Connection, run: Overdue, at: datetime) -> None:
-    """Let the race of a run be asked for again, as if its last ask had not been."""
+    """Let what a run was about be asked for again, as if its last ask had not been."""
+    if run.kind == Kind.DISCOVER:
+        await connection.execute(
+            "UPDATE credentials SET discover_due_at = least(discover_due_at, $2) WHERE credential_id = $1",
+            run.credential_id,
+            at,
+        )
     await connection.execute(
         "UPDATE race_sync SET next_due_at = least(next_due_at, $4), last_asked_at = NULL, failures = failures + 1"
         " WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3",

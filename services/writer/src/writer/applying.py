@@ -19,7 +19,7 @@ from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import mapped, store
-from writer.completion import complete_if_whole, removed_diff
+from writer.completion import ABSENT, complete_if_whole, removed_diff
 from writer.merging import Outcome, differences, judge, judge_removal
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
@@ -157,9 +157,15 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
         unseen = [each for each in found.usable if outcomes[each.registration_id] is Outcome.ADDED]
         again = [each for each in found.usable if outcomes[each.registration_id] is Outcome.UNCHANGED]
         rows = await store.stored_rows(connection, place, [each.registration_id for each in (*gone, *again)])
+        # An older list may know the reason for a removal that was inferred, and nothing else better.
+        again = [
+            each
+            for each in again
+            if body.fetched_at >= known[each.registration_id].presence_at
+            or rows[each.registration_id]["removed_reason"] == ABSENT
+        ]
         key = await _key(connection, body.credential_id)
         await store.insert_removed(connection, place, unseen, key=key, fetched_at=body.fetched_at, now=now)
-        # Those gone already are looked at again: the list may know the reason for a removal that was inferred.
         await store.mark_removed(connection, place, gone + again, fetched_at=body.fetched_at, now=now)
         diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
         diffs += [diff for each in again if (diff := _reason_diff(each, rows[each.registration_id])) is not None]

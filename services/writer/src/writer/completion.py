@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 SOURCE = "writer"
 
+#: Why somebody is gone whom a complete full pass did not contain, until a list of removed people tells it better.
+ABSENT = "absent"
+
 #: The batches of a run that belong to its pass.
 BATCHES_OF_RUN = """
     SELECT b.* FROM applied_batches b
@@ -77,10 +80,14 @@ async def complete_if_whole(
     end = SyncFetched.model_validate({**orjson.loads(row["ending"]), "ranges": orjson.loads(row["ranges"])})
     cursor: datetime | None = None
     if row["kind"] == Kind.RACE:
+        whole = await _is_whole(connection, place, row["event_ids"], now)
         if row["mode"] == Mode.FULL:
-            await _remove_missing(connection, run_id, place, row, end, house=house, settings=settings, now=now)
+            await _remove_missing(
+                connection, run_id, place, row, end, whole=whole, house=house, settings=settings, now=now
+            )
         cursor = await _move_cursor(connection, place, row["event_ids"], end, removals=row["removals"])
-        await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
+        if whole:
+            await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
     elif row["kind"] == Kind.DISCOVER:
         await _mark_missing_races(connection, run_id, place, row, end, now)
     provider = by_id(place.provider_id).name
@@ -100,6 +107,7 @@ async def _remove_missing(
     row: Any,
     end: SyncFetched,
     *,
+    whole: bool,
     house: House,
     settings: WriterSettings,
     now: datetime,
@@ -134,7 +142,8 @@ async def _remove_missing(
     assert found is not None
     missing: list[str] = found["missing"]
     if not missing:
-        await _settle_held(connection, place, now)
+        if whole:
+            await _settle_held(connection, place, now)
         return
     loss = Loss(len(missing), found["active"], found["seen"], found["unreadable"])
     allowed, why = may_remove(loss, share=settings.removal_share, people=settings.removal_people)
@@ -155,7 +164,9 @@ async def _remove_missing(
             INSERT INTO held_removals (provider_id, timing_partner_id, race_id, run_id, registration_ids, active,
                 first_call_at, held_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             ON CONFLICT (provider_id, timing_partner_id, race_id) WHERE resolved_at IS NULL
-            DO UPDATE SET run_id = $4, registration_ids = $5, active = $6, first_call_at = $7
+            DO UPDATE SET run_id = $4, active = greatest(held_removals.active, $6), first_call_at = $7,
+                registration_ids = CASE WHEN $9 THEN $5
+                    ELSE ARRAY(SELECT unnest(held_removals.registration_ids) UNION SELECT unnest($5::text[])) END
             """,
             place.provider_id,
             place.timing_partner_id,
@@ -165,13 +176,14 @@ async def _remove_missing(
             loss.active,
             end.first_call_at,
             now,
+            whole,
         )
         return
-    await _settle_held(connection, place, now)
+    if whole:
+        await _settle_held(connection, place, now)
     rows = await store.stored_rows(connection, place, missing)
     gone = [
-        Removal(each, place.race_id, rows[each]["event_id"], "absent", None, None, None, None)
-        for each in sorted(missing)
+        Removal(each, place.race_id, rows[each]["event_id"], ABSENT, None, None, None, None) for each in sorted(missing)
     ]
     assert end.first_call_at is not None
     await store.mark_removed(connection, place, gone, fetched_at=end.first_call_at, now=now)
@@ -180,6 +192,24 @@ async def _remove_missing(
     diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
     await tell_changes(connection, run, place, diffs, house=house, now=now)
     await store.count(connection, run_id, {"removed": len(gone)})
+
+
+async def _is_whole(connection: Connection, place: store.Place, event_ids: list[str], now: datetime) -> bool:
+    """Whether a run covered every event of its race that is still wanted; an operator may ask for some of them."""
+    left_out = await connection.fetchval(
+        """
+        SELECT 1 FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
+          AND coalesce(greatest(ends_at, starts_at), $5) > $5::timestamptz - interval '1 hour'
+          AND NOT event_id = ANY($4)
+        LIMIT 1
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        place.race_id,
+        event_ids,
+        now,
+    )
+    return left_out is None
 
 
 async def _settle_held(connection: Connection, place: store.Place, now: datetime) -> None:

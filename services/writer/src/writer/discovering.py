@@ -128,6 +128,8 @@ async def _upsert_events(
         for event in race.events:
             if await _upsert_event(connection, place, race.race_id, event, key, fetched_at, now):
                 touched.add(race.race_id)
+        if not race.events_known:
+            continue  # nobody is removed by silence, and no event either
         gone = await connection.fetch(
             "UPDATE events SET missing_at = $5 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3"
             " AND NOT event_id = ANY($4) AND missing_at IS NULL AND fetched_at <= $6 RETURNING event_id",
@@ -217,16 +219,17 @@ async def _schedule(
         ON CONFLICT (provider_id, timing_partner_id, race_id) DO UPDATE SET
             state = 'active', state_reason = NULL,
             next_due_at = CASE WHEN s.race_id = ANY($6) OR s.state <> 'active' THEN $5 ELSE s.next_due_at END,
-            credential_id = CASE WHEN EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = s.credential_id
-                AND c.state IN ('new', 'active')) THEN s.credential_id ELSE $4 END
+            credential_id = CASE WHEN s.state = 'active' AND EXISTS (SELECT 1 FROM credentials c
+                WHERE c.credential_id = s.credential_id AND c.state IN ('new', 'active'))
+                THEN s.credential_id ELSE $4 END
         WHERE s.race_id = ANY($6) OR s.state = 'missing'
-            OR (s.state = 'refused' AND s.next_due_at < $5::timestamptz - interval '1 day')
+            OR (s.state = 'refused' AND (s.credential_id <> $4 OR s.next_due_at < $5::timestamptz - interval '1 day'))
             OR NOT EXISTS (SELECT 1 FROM credentials c
                 WHERE c.credential_id = s.credential_id AND c.state IN ('new', 'active'))
         """,
         place.provider_id,
         place.timing_partner_id,
-        [race.race_id for race in races],
+        list(dict.fromkeys(race.race_id for race in races)),
         credential_id,
         now,
         sorted(changed),

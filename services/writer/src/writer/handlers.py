@@ -76,15 +76,14 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
         if body.failure is not None:
             if body.attempt < subject["attempt"]:
                 return  # another attempt has taken over since
-            await _fail(connection, body, place, subject["credential_id"], house=house)
-            return
-        if await record_end(connection, body):
+            await _fail(connection, body, place, house=house)
+        elif await record_end(connection, body):
             await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
+    if body.failure is not None and body.failure.consequence == "race":
+        await look_soon(house, subject["credential_id"])
 
 
-async def _fail(
-    connection: Connection, body: SyncFetched, place: store.Place, credential_id: int, *, house: House
-) -> None:
+async def _fail(connection: Connection, body: SyncFetched, place: store.Place, *, house: House) -> None:
     assert body.failure is not None
     now = house.clock.now()
     ending = Ending(State.FAILED, body.failure.code, body.failure.message)
@@ -101,7 +100,7 @@ async def _fail(
         return
     metrics.runs_finished.labels(body.provider, "race" if place.race_id else "discover", State.FAILED).inc()
     if body.failure.consequence == "race" and place.race_id:
-        # Until something changes: a discovery that finds the race changed makes it active again; look soon.
+        # Until something changes: a discovery that finds the race changed makes it active again.
         await connection.execute(
             "UPDATE race_sync SET state = 'refused', state_reason = $4, failures = failures + 1"
             " WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3",
@@ -110,9 +109,14 @@ async def _fail(
             place.race_id,
             body.failure.code,
         )
-        await connection.execute(
-            "UPDATE credentials SET discover_due_at = least(discover_due_at, $2::timestamptz + interval '1 minute')"
-            " WHERE credential_id = $1",
-            credential_id,
-            now,
-        )
+
+
+async def look_soon(house: House, credential_id: int) -> None:
+    """A refused race may be one that changed: look at the list soon. In a transaction of its own, since discovery locks
+    the key first and its races after it."""
+    await house.database.execute(
+        "UPDATE credentials SET discover_due_at = least(discover_due_at, $2::timestamptz + interval '1 minute')"
+        " WHERE credential_id = $1",
+        credential_id,
+        house.clock.now(),
+    )

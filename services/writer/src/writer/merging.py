@@ -62,7 +62,9 @@ def judge(incoming: Participant, fetched_at: datetime, stored: Version | None) -
         stored.fetched_at,
     )
     if back:
-        return Decision(Outcome.RESTORED, write_fields=differs and newer, write_presence=True)
+        # A removal of somebody never seen left a row without fields, and without a hash: any record is better.
+        better = newer or not stored.content_hash
+        return Decision(Outcome.RESTORED, write_fields=differs and better, write_presence=True)
     if not differs:
         return Decision(Outcome.UNCHANGED, write_fields=False, write_presence=False)
     if not newer:
@@ -121,6 +123,10 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+#: From so many people on, losing more than half of a race is held, however small the race is.
+MOST_OF_FEW = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What a complete full pass did not contain."""
@@ -143,4 +149,6 @@ def may_remove(loss: Loss, *, share: float, people: int) -> tuple[bool, str]:
         return False, "empty"
     if loss.missing > people and loss.missing > share * loss.active:
         return False, "too_many"
+    if loss.missing >= MOST_OF_FEW and loss.missing > loss.active / 2:
+        return False, "too_many"  # of a small race too: most of its people at once is not believed
     return True, ""

@@ -42,3 +42,4 @@ class Race:
     details: str  # the provider's own record without its events, compact JSON
     notes: str | None
     events: tuple[Event, ...]
+    events_known: bool  # the record told all of them, readably: one that is not among them is gone

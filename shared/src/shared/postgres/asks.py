@@ -5,13 +5,14 @@ Scheduler, bib-watcher and the operator's command all come through here; what th
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from shared.contracts import SyncRequest, encode
 from shared.domain.asking import Strength, Verdict, judge
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres.outbox import tell
 from shared.postgres.pool import Connection, notify
+from shared.postgres.runs import Ending, finish_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def wanted_events(
         """
         SELECT event_id, cursor_at, removals_cursor_at FROM events
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
-          AND coalesce(ends_at, starts_at, $4) > $4::timestamptz - $6::interval
+          AND coalesce(greatest(ends_at, starts_at), $4) > $4::timestamptz - $6::interval
           AND (cardinality($5::text[]) = 0 OR event_id = ANY($5))
         ORDER BY length(event_id), event_id
         """,
@@ -112,7 +113,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     else:
         await connection.execute("SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", wish.credential_id)
     rows = await connection.fetch(
-        "SELECT run_id, state, mode, sync_class, removals, event_ids, started_at FROM sync_runs"
+        "SELECT run_id, state, mode, sync_class, removals, event_ids, started_at, deadline_seconds FROM sync_runs"
         " WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched') ORDER BY state = 'queued' DESC",
         wish.subject,
     )
@@ -144,11 +145,17 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     joined = standing.joined(strength)
     events = tuple(dict.fromkeys((*other["event_ids"], *wish.event_ids)))
     wish = replace(wish, mode=joined.mode, sync_class=joined.sync_class, removals=joined.removals, event_ids=events)
-    await connection.execute(
-        "UPDATE sync_runs SET state = 'replaced', replaced_by = $2, finished_at = $3 WHERE run_id = $1",
-        other["run_id"],
-        wish.run_id,
-        now,
+    seconds = max(wish.deadline_seconds, other["deadline_seconds"])
+    wish = replace(wish, deadline_seconds=seconds)
+    await connection.execute("UPDATE sync_runs SET replaced_by = $2 WHERE run_id = $1", other["run_id"], wish.run_id)
+    await finish_run(
+        connection,
+        UUID(str(other["run_id"])),
+        Ending(State.REPLACED),
+        provider=wish.provider,
+        source=wish.source,
+        message_id=uuid5(UUID(str(other["run_id"])), State.REPLACED),
+        now=now,
     )
     behind = state is State.QUEUED and len(rows) > 1
     return await _insert(connection, wish, State.QUEUED if behind else State.REQUESTED, now)
@@ -189,6 +196,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
     """Put a requested run's message into the outbox, with its race's cursor as it stands now."""
     row = await connection.fetchrow("SELECT * FROM sync_runs WHERE run_id = $1", run_id)
     assert row is not None
+    events = tuple(row["event_ids"])
     cursor: datetime | None = None
     removed_after: datetime | None = None
     if row["kind"] == Kind.RACE:
@@ -201,10 +209,29 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
             tuple(row["event_ids"]),
             timedelta(days=36500),  # they were wanted when they were asked for
         )
+        if not found.event_ids:
+            # Every event left the list, or is over, since it was asked for: the provider would refuse the request.
+            ending = Ending(State.FAILED, "over", "none of its events is on the list any more")
+            await finish_run(
+                connection,
+                run_id,
+                ending,
+                provider=provider,
+                source=source,
+                message_id=uuid5(run_id, State.FAILED),
+                now=now,
+            )
+            return
+        events = found.event_ids
         cursor = found.cursor if row["mode"] == Mode.INCREMENTAL else None
         removed_after = found.removals_cursor if row["removals"] else None
     await connection.execute(
-        "UPDATE sync_runs SET modified_after = $2, removed_after = $3 WHERE run_id = $1", run_id, cursor, removed_after
+        "UPDATE sync_runs SET modified_after = $2, removed_after = $3, event_ids = $4, sent_at = $5 WHERE run_id = $1",
+        run_id,
+        cursor,
+        removed_after,
+        list(events),
+        now,
     )
     body = SyncRequest(
         run_id=run_id,
@@ -217,7 +244,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
         mode=Mode(row["mode"]),
         removals=row["removals"],
         race_id=row["race_id"],
-        event_ids=tuple(row["event_ids"]),
+        event_ids=events,
         modified_after=cursor,
         removed_after=removed_after,
         bib=row["bib"],

@@ -18,6 +18,7 @@ RULES: tuple[tuple[str, type[SyncError], str], ...] = (
     ("42501", Stop, "the database role may not do this; grant it what `hub migrate` grants"),
     ("42P01", Stop, "a table is missing; run `hub migrate`"),
     ("42703", Stop, "a column is missing; run `hub migrate`"),
+    ("21", Never, "the statement was given the same row twice"),
     ("22", Never, "the database cannot store one of the values"),
     ("08", Later, "the connection to the database broke"),
     ("40", Later, "the database rolled back a conflict"),
@@ -37,7 +38,10 @@ def translate(error: BaseException, doing: str) -> SyncError:
                 message = f"{doing}: {sentence} (SQLSTATE {state})"
                 return Never(message, reason="unstorable") if kind is Never else kind(message)
         return Later(f"{doing}: the database answered with SQLSTATE {state or 'unknown'}")
-    if isinstance(error, asyncpg.exceptions.DataError):
+    if isinstance(error, (asyncpg.exceptions.DataError, OverflowError)) or (
+        # the driver's own complaint that it cannot write a value in the column's form
+        isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    ):
         return Never(f"{doing}: a value does not fit its column", reason="unstorable")
     if isinstance(error, TimeoutError):
         return Later(f"{doing}: the database did not answer in time")
@@ -51,7 +55,12 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except SyncError:
         raise
-    except asyncpg.exceptions.DataError as error:
-        raise translate(error, doing) from None  # its text quotes the value
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise translate(error, doing) from None  # DETAIL quotes the row
+    except (
+        asyncpg.exceptions.DataError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        OverflowError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise translate(error, doing) from None  # its text, or its DETAIL, quotes values

@@ -81,9 +81,9 @@ class Database:
 
     async def set_clock(self, clock: SystemClock) -> None:
         """Set a clock by the database's: the one place that asks it for the time."""
-        asked = time.time()
+        asked = time.monotonic()
         said: datetime = await self.fetchval("SELECT clock_timestamp()")
-        clock.set_by(said, asked, time.time())
+        clock.set_by(said, asked, time.monotonic())
 
     async def listen(self, on_word: Callable[[str], None]) -> None:
         """Call back with each word notified on the channel, on a connection of its own; once a database.

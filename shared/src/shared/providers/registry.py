@@ -8,6 +8,10 @@ from shared.settings import Settings
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (RUNSIGNUP,)}
 
 
+#: The numbers that operators know them by; keys of other platforms may stand in the tables, and wait.
+IDS = frozenset(provider.provider_id for provider in PROVIDERS.values())
+
+
 def by_name(name: str) -> Provider:
     """The platform of that name; raises Never for an unknown one."""
     provider = PROVIDERS.get(name)

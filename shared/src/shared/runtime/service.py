@@ -97,18 +97,13 @@ async def keep_running(house: House, members: dict[str, Service], guest: Service
 async def beats(house: House, names: list[str]) -> None:
     """Say in the database that these services live, and set the clock by the database's."""
     instance, started = house.new_id(), house.clock.now()
-    clock_set = house.clock.now()
     try:
         while True:
             try:
                 for name in names:
                     await record_beat(house.database, name, instance, started, house.clock.now())
-                if (
-                    isinstance(house.clock, SystemClock)
-                    and (house.clock.now() - clock_set).total_seconds() > CLOCK_SECONDS
-                ):
+                if isinstance(house.clock, SystemClock) and house.clock.age > CLOCK_SECONDS:
                     await house.database.set_clock(house.clock)
-                    clock_set = house.clock.now()
             except Later as error:
                 log.warning("The database does not answer.", action="beat_missed", error=str(error))
             await house.clock.sleep(BEAT_SECONDS)

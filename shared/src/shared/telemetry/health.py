@@ -42,7 +42,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     """``/live``, ``/ready`` and ``/metrics``."""
     path = environ.get("PATH_INFO", "")
     if path == "/metrics":
-        return make_wsgi_app()(environ, start_response)
+        page: Iterable[bytes] = make_wsgi_app()(environ, start_response)
+        return page
     if path == "/live":
         stuck = Health.stuck()
         status, body = ("503 Service Unavailable", f"stuck: {', '.join(stuck)}\n") if stuck else ("200 OK", "alive\n")

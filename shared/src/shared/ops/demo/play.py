@@ -85,7 +85,7 @@ class Demo:
                     break
                 await asyncio.sleep(0.2)
         events = await self.house.database.fetchval(
-            "SELECT count(*) FROM events WHERE missing_at IS NULL AND coalesce(ends_at, starts_at) > $1",
+            "SELECT count(*) FROM events WHERE missing_at IS NULL AND coalesce(greatest(ends_at, starts_at)) > $1",
             self.house.clock.now(),
         )
         self.screen.say(

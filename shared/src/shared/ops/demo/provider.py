@@ -53,7 +53,7 @@ class PretendProvider:
 
     async def truth(self, key: str, race_ids: Sequence[str] = ()) -> AsyncIterator[dict[str, Any]]:
         """Everybody of a key's future events, active ones, as a correct client should have stored them."""
-        parameters = [("key", key), ("status", "active"), *(("race_id", each) for each in race_ids)]
+        parameters: dict[str, str | list[str]] = {"key": key, "status": "active", "race_id": list(race_ids)}
         answer = await self._http.get("/truth", params=parameters)
         answer.raise_for_status()
         for line in answer.content.splitlines():

@@ -244,6 +244,7 @@ CREATE TABLE hub.sync_runs (
     reason text NOT NULL,
     state text NOT NULL,
     requested_at timestamptz NOT NULL,
+    sent_at timestamptz,                     -- when its message was last put into the outbox
     not_before timestamptz,                  -- queued until then (no budget)
     replaced_by uuid,
     deadline_seconds integer NOT NULL,

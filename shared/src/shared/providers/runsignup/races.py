@@ -40,6 +40,7 @@ def map_race(raw: Any) -> Race | Unusable:
         notes.append("timezone: missing or unknown, America/New_York assumed")
         zone = EASTERN
     address = fields.table(get("address"), "address", notes)
+    events, known = _events(get("events"), zone, notes)
     return Race(
         race_id=race_id,
         name=text(get("name"), "name", notes),
@@ -52,22 +53,24 @@ def map_race(raw: Any) -> Race | Unusable:
         provider_modified_at=read(eastern, get("last_modified"), "last_modified", "not a time", notes),
         address=compact({key: text(address.get(key), key, notes) for key in ADDRESS}),
         details=compact({key: value for key, value in raw.items() if key != "events"}),
-        events=_events(get("events"), zone, notes),
+        events=events,
+        events_known=known,
         notes="; ".join(notes) if notes else None,
     )
 
 
-def _events(rows: Any, zone: tzinfo, notes: list[str]) -> tuple[Event, ...]:
+def _events(rows: Any, zone: tzinfo, notes: list[str]) -> tuple[tuple[Event, ...], bool]:
+    """The readable events, and whether they are all that the race has."""
     if rows is None:
-        return ()
+        return (), False
     if not isinstance(rows, list):
         notes.append("events: not a list")
-        return ()
+        return (), False
     events = [_event(row, zone) for row in rows]
     usable = tuple(event for event in events if event is not None)
     if len(usable) < len(rows):
         notes.append(f"events: {len(rows) - len(usable)} without a usable id")
-    return usable
+    return usable, len(usable) == len(rows)
 
 
 def _event(raw: Any, zone: tzinfo) -> Event | None:
