@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.bus.inprocess import InProcessBus
+from shared.bus.topology import MAX_MESSAGE_BYTES
 from shared.contracts import Diff, ParticipantsChanged
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection, Database
@@ -194,6 +196,49 @@ async def test_a_message_of_diffs_waits_for_its_number_and_carries_it(pool: Data
     told = [each for each in house.bus.bodies if isinstance(each, ParticipantsChanged)]
     assert [(each.feed_first, len(each.diffs)) for each in told] == [(1, 3), (4, 2)]
     assert await pool.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+def a_diff_of(name: str, size: int) -> Diff:
+    """A diff whose message has about so many bytes."""
+    fields: dict[str, tuple[object, object]] = {"bib": ("5", "6"), "email": (None, "x" * size)}
+    return {"registration_id": name, "event_id": EVENT, "kind": "updated", "fields": fields}
+
+
+async def test_diffs_too_large_for_one_message_are_told_in_several_that_the_bus_takes(pool: Database) -> None:
+    house = fakes.a_house(pool)
+    bus = InProcessBus(house.clock, house.random, providers=("runsignup",))
+    whole = [a_diff_of(str(each), MAX_MESSAGE_BYTES // 4) for each in range(9)]
+    async with pool.transaction() as connection:
+        await tell_changes(connection, a_run_row(), PLACE, whole, house=house, now=NOON)
+    async with pool.connection() as connection:
+        assert await number_changes(connection) == 9
+    assert await relay_once(house) > 1
+    assert isinstance(house.bus, fakes.RecordingBus)
+    await bus.publish(house.bus.messages)  # raises when one is too large
+    told = [each for each in house.bus.bodies if isinstance(each, ParticipantsChanged)]
+    numbered = [
+        (each.feed_first + place, diff["registration_id"]) for each in told for place, diff in enumerate(each.diffs)
+    ]
+    assert numbered == [(number + 1, str(number)) for number in range(9)]
+    rows = await pool.fetch("SELECT feed_id, registration_id FROM change_feed ORDER BY feed_id")
+    assert [tuple(row.values()) for row in rows] == numbered
+
+
+async def test_a_diff_too_large_for_any_message_is_told_with_its_bib_alone_and_whole_in_the_feed(
+    pool: Database,
+) -> None:
+    house = fakes.a_house(pool)
+    async with pool.transaction() as connection:
+        diff = a_diff_of("1", MAX_MESSAGE_BYTES)
+        await tell_changes(connection, a_run_row(), PLACE, [diff], house=house, now=NOON)
+    async with pool.connection() as connection:
+        await number_changes(connection)
+    await relay_once(house)
+    assert isinstance(house.bus, fakes.RecordingBus)
+    (told,) = house.bus.bodies
+    assert isinstance(told, ParticipantsChanged)
+    assert told.diffs[0]["fields"] == {"bib": ("5", "6")}
+    assert await pool.fetchval("SELECT length(fields -> 'email' ->> 1) FROM changes") == MAX_MESSAGE_BYTES
 
 
 async def test_numbering_again_numbers_nothing(pool: Database) -> None:
