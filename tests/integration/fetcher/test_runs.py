@@ -1,166 +1,33 @@
 """A sync request from the claim to the end of the run, against a provider that answers by a script."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from email.utils import format_datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 import pytest
 
 from fetcher import store
-from fetcher.calling import Caller
-from fetcher.gate import Gate
-from fetcher.handlers import on_sync_request
-from fetcher.ledger import Ledger
-from fetcher.settings import FetcherSettings
-from shared.bus.port import Delivery, Message
-from shared.contracts import ParticipantsFetched, ParticipantsRemoved, SyncFetched, SyncRequest
+from fetcher.ledger import Granted, Ledger, Wish
+from shared.contracts import ParticipantsFetched, SyncCompleted, SyncRequest
 from shared.domain.run import Mode, Reason, State, SyncClass
 from shared.errors import Later, Never
 from shared.postgres import Database
 from shared.postgres.asks import ask
-from shared.providers.port import Answer, Call, Consequence, Credential, ProviderFailure
+from shared.providers.port import Consequence
 from shared.runtime import House
 from tests import fakes
-from tests.builders import (
-    EVENT,
-    NOON,
-    PROVIDER,
-    Tenant,
-    a_participant_record,
-    a_partner,
-    a_race,
-    a_removal_record,
-    a_run,
-    an_ask,
-    at,
+from tests.builders import NOON, PROVIDER, Tenant, a_race, a_removal_record, a_run, an_ask, at, body_of
+from tests.integration.fetcher.scripted import (
+    SETTINGS,
+    Provider,
+    a_request,
+    failing,
+    fetch,
+    message_of,
+    published,
+    the_run,
 )
-
-SETTINGS = FetcherSettings(page_size=50, call_attempts=1)
-
-
-@dataclass
-class Provider:
-    """People by registration id, served as RunSignUp does; a call may be scripted to fail, or to do something first."""
-
-    clock: fakes.ManualClock
-    people: list[dict[str, Any]]
-    removed: list[list[Any]] = field(default_factory=list)
-    ignores_filters: bool = False
-    before: dict[int, Callable[[], object]] = field(default_factory=dict)  # by the call's number
-    calls: list[dict[str, str]] = field(default_factory=list)
-
-    async def ask(self, call: Call, credential: Credential) -> Answer:
-        assert credential.secret == "invented-secret"
-        self.calls.append({"path": call.path, **dict(call.parameters)})
-        result = self.before.get(len(self.calls), lambda: None)()
-        if asyncio.iscoroutine(result):
-            await result
-        headers = {"date": format_datetime(self.clock.now(), usegmt=True)}
-        self.clock.pass_(1)
-        return Answer(200, headers, orjson.dumps(self._answer(call.path, self.calls[-1])))
-
-    def _answer(self, path: str, asked: dict[str, str]) -> Any:
-        size = int(asked["results_per_page"])
-        behind = 0 if self.ignores_filters else int(asked.get("after_registration_id", 0))
-        since = int(asked.get("modified_after_timestamp", 0))
-        if path.endswith("removed-participants"):
-            gone = [
-                record
-                for _, record in self.removed
-                if record["registration_id"] > behind and record["last_modified_ts"] >= since
-            ]
-            return [{"event": {"event_id": int(EVENT), "participants": gone[:size]}}]
-        there = [each for each in self.people if each["registration_id"] > behind and each["last_modified"] >= since]
-        return [{"event": {"event_id": int(EVENT), "participants": []}, "participants": there[:size]}]
-
-    async def close(self) -> None:
-        pass
-
-
-def failing(consequence: Consequence, code: str = "http_503", retry_after: float | None = None) -> Callable[[], object]:
-    def fail() -> object:
-        raise ProviderFailure("scripted", consequence=consequence, code=code, retry_after=retry_after)
-
-    return fail
-
-
-@pytest.fixture
-async def tenant(database: Database) -> Tenant:
-    tenant = await a_partner(database)
-    await a_race(database, tenant)
-    return tenant
-
-
-@pytest.fixture
-def provider(clock: fakes.ManualClock) -> Provider:
-    """A race of 120 people: three pages and the empty one."""
-    return Provider(clock, [a_participant_record(7000 + number, modified=-number) for number in range(120)])
-
-
-async def a_request(database: Database, tenant: Tenant, **wish: Any) -> Delivery:
-    """A run that was asked for, and its message."""
-    async with database.transaction() as connection:
-        run_id = await ask(connection, an_ask(tenant, **{"mode": Mode.FULL, **wish}), NOON)
-    assert run_id is not None
-    return await message_of(database, run_id)
-
-
-async def message_of(database: Database, run_id: UUID) -> Delivery:
-    row = await database.fetchrow(
-        "SELECT * FROM outbox WHERE correlation_id = $1 ORDER BY outbox_id DESC LIMIT 1", run_id
-    )
-    assert row is not None
-    message = Message(str(row["message_id"]), row["type"], row["routing_key"], row["body"], str(run_id))
-    return Delivery(message, "fetch", 1, NOON)
-
-
-@asynccontextmanager
-async def fetching(house: House, provider: Provider) -> AsyncIterator[Callable[[Delivery], Any]]:
-    """A fetcher at work: hand it requests."""
-    ledger = Ledger(house.database, SETTINGS)
-    gate = Gate(ledger, house.clock, house.bells)
-    callers = {PROVIDER.name: Caller(house, PROVIDER, provider, ledger, gate, SETTINGS)}
-    opening = asyncio.create_task(gate.run())
-
-    async def handle(delivery: Delivery) -> None:
-        await on_sync_request(delivery, house=house, settings=SETTINGS, callers=callers)
-
-    try:
-        yield handle
-    finally:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
-
-
-async def fetch(house: House, provider: Provider, delivery: Delivery) -> None:
-    async with fetching(house, provider) as handle:
-        await handle(delivery)
-
-
-def published(house: House) -> tuple[list[tuple[int, int, int]], SyncFetched | None]:
-    """(attempt, sequence, people) of each batch, and the end."""
-    assert isinstance(house.bus, fakes.RecordingBus)
-    bodies = house.bus.bodies
-    batches = [
-        (each.attempt, each.sequence, len(each.records))
-        for each in bodies
-        if isinstance(each, ParticipantsFetched | ParticipantsRemoved)
-    ]
-    ends = [each for each in bodies if isinstance(each, SyncFetched)]
-    assert len(ends) < 2
-    return batches, ends[0] if ends else None
-
-
-async def the_run(database: Database) -> dict[str, Any]:
-    row = await database.fetchrow("SELECT * FROM sync_runs ORDER BY attempt DESC")
-    assert row is not None
-    return dict(row)
 
 
 async def test_a_full_pass_goes_on_until_an_empty_page(
@@ -332,6 +199,55 @@ async def test_a_run_that_is_put_back_hands_its_strength_to_the_one_that_waits_b
     assert (rows[run_id]["state"], rows[run_id]["replaced_by"]) == (State.REPLACED, queued)
     behind = rows[queued]
     assert (behind["mode"], behind["removals"], behind["sync_class"]) == (Mode.FULL, True, SyncClass.NEAR)
+    told = body_of(await database.fetchval("SELECT body FROM outbox WHERE type = $1", SyncCompleted.TYPE))
+    assert isinstance(told, SyncCompleted)
+    assert (told.run_id, told.outcome) == (run_id, State.REPLACED)
+
+
+async def test_an_ask_that_queues_a_run_while_one_is_put_back_leaves_one_that_waits(
+    database: Database, other_database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    """Both would be the one that waits: whoever comes second must see what the first did."""
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 1")
+    asked, asking = asyncio.Event(), list[asyncio.Task[None]]()
+
+    async def ask_again() -> None:
+        async with other_database.transaction() as connection:
+            await ask(connection, an_ask(tenant, reason=Reason.OPERATOR, needs_fresh=True), house.clock.now())
+            asked.set()
+            await asyncio.sleep(0.3)  # not committed yet when the run is put back
+
+    async def begin() -> None:
+        asking.append(asyncio.create_task(ask_again()))
+        await asked.wait()
+
+    provider.before[1] = begin
+    await fetch(house, provider, await a_request(database, tenant))
+    await asking[0]
+    rows = await database.fetch("SELECT state, mode FROM sync_runs ORDER BY state")
+    assert [tuple(row.values()) for row in rows] == [(State.QUEUED, Mode.FULL), (State.REPLACED, Mode.FULL)]
+
+
+async def test_runs_that_wait_for_budget_wait_for_one_freed_call_each(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    """Twenty that all go when one call is free find it taken, and go back: nineteen messages for nothing."""
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 3")
+    races = [str(900 + number) for number in range(4)]
+    for race_id in races:
+        await a_race(database, tenant, race_id, events=[f"{race_id}1"])
+    ledger = Ledger(database, SETTINGS)
+    wish = Wish(PROVIDER.provider_id, tenant.fingerprint, "runsignup:1", SyncClass.NEAR, True, UUID(int=1))
+    for ends in (10, 20, 30):
+        granted = await ledger.reserve(wish, NOON)
+        assert isinstance(granted, Granted)
+        await ledger.finish(wish, granted, "ok", at(ends))
+    for race_id in races:
+        sync_class = SyncClass.NEAR if race_id == races[-1] else SyncClass.ROUTINE
+        await fetch(house, provider, await a_request(database, tenant, race_id=race_id, sync_class=sync_class))
+    rows = await database.fetch("SELECT not_before FROM sync_runs ORDER BY race_id")
+    assert [row["not_before"] for row in rows] == [at(3610), at(3620), at(3630), at(3610)]
+    assert provider.calls == []
 
 
 async def test_a_throttled_key_puts_its_run_back_until_the_provider_said(

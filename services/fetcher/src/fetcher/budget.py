@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from shared.domain.run import Reason, SyncClass
 
 HOUR = timedelta(hours=1)
+#: Why a call has to wait for others to stop counting.
+BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def decide(situation: Situation, allowed: int, fingerprint: str) -> Go | Hold | 
     if situation.blocked_until is not None and situation.blocked_until > situation.now:
         return Postpone(situation.blocked_until, situation.block_reason or "blocked")
     if situation.counting >= allowed:
-        return Postpone(situation.frees_at or situation.now + HOUR, "budget")
+        return Postpone(situation.frees_at or situation.now + HOUR, BUDGET)
     free = [slot for slot in situation.slots if slot.leased_until <= situation.now]
     if not free:
         return Hold(fair=False)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from fetcher.budget import BUDGET
 from fetcher.paging import Progress, Stage, begin
 from shared.contracts import SyncRequest
 from shared.domain.asking import Strength
@@ -180,6 +181,8 @@ async def postpone(
                 connection, claimed.run_id, ending, provider=provider, source=source, message_id=message_id, now=now
             )
         else:
+            if reason == BUDGET:
+                until = await _turn_after(connection, rows[0], until)
             await connection.execute(
                 "UPDATE sync_runs SET state = 'queued', not_before = $2, leased_until = NULL, deadline_at = NULL,"
                 " error_code = $3 WHERE run_id = $1",
@@ -207,6 +210,38 @@ async def _lock_subject(connection: Connection, run_id: UUID) -> None:
             about["timing_partner_id"],
             about["race_id"],
         )
+
+
+async def _turn_after(connection: Connection, mine: Any, until: datetime) -> datetime:
+    """When the first call from then on stops counting that no other run of this key, as near or nearer, waits for.
+
+    One run goes for each call that is free again: a crowd would find it taken and go back, again and again.
+    """
+    fingerprint = await connection.fetchval(
+        "SELECT k.fingerprint FROM provider_keys k JOIN credentials c USING (fingerprint)"
+        " WHERE k.provider_id = $1 AND c.credential_id = $2 FOR UPDATE OF k",
+        mine["provider_id"],
+        mine["credential_id"],
+    )
+    sync_class = SyncClass(mine["sync_class"])
+    found: datetime | None = await connection.fetchval(
+        """
+        WITH taken AS (
+            SELECT r.not_before FROM sync_runs r JOIN credentials c USING (credential_id)
+            WHERE r.state = 'queued' AND r.provider_id = $1 AND c.fingerprint = $2 AND r.sync_class = ANY($4)
+              AND r.not_before IS NOT NULL
+        ), freed AS (
+            SELECT counts_until FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until >= $3
+        )
+        SELECT coalesce((SELECT min(counts_until) FROM freed WHERE counts_until NOT IN (SELECT not_before FROM taken)),
+            (SELECT max(counts_until) FROM freed))
+        """,
+        mine["provider_id"],
+        fingerprint,
+        until,
+        [each.value for each in SyncClass if each.distance <= sync_class.distance],
+    )
+    return found or until
 
 
 async def _join(connection: Connection, mine: Any, *, into: Any) -> None:
