@@ -6,7 +6,7 @@ MEMBERS := shared services/scheduler services/fetcher services/writer services/b
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench lock clean
+.PHONY: help install demo test check format chaos bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(STAMP) ## format, lint, types, import rules
 format: $(STAMP) ## let ruff write what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+chaos: $(STAMP) ## seeded misfortunes over the real pipeline (SEEDS="1 2 3")
+	@$(BIN)/python -m tests.chaos $(SEEDS)
 
 bench: $(STAMP) ## the benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fetcher.paging import Progress, Range, Received, Stage, after_page, begin, extend, is_last, next_stage
 from fetcher.store import restore
 from shared.domain.run import Kind, Mode
-from tests.builders import at
+from tests.builders import NOON, at
 
 
 def received(
@@ -153,3 +153,25 @@ def test_batches_of_one_attempt_that_follow_each_other_are_one_range(
     ranges: tuple[Range, ...], attempt: int, result: tuple[Range, ...]
 ) -> None:
     assert extend(ranges, attempt, 4, 6) == result
+
+
+def test_an_empty_page_behind_a_full_one_is_asked_for_once_more() -> None:
+    """A list of several pages ends behind one that is no shorter once in a page's length; or somebody lies."""
+    progress = walk(Kind.RACE, [2500, 2500, 0])
+    assert progress.stage is Stage.PARTICIPANTS
+    assert walk(Kind.RACE, [2500, 2500, 0, 0]).stage is Stage.DONE
+    assert walk(Kind.RACE, [2500, 2500, 0, 17, 0]).records == 5017
+
+
+@pytest.mark.parametrize("pages", [[0], [2500, 0], [31, 0], [2500, 2500, 17, 0]])
+def test_a_list_that_ends_where_lists_end_costs_no_call_more(pages: list[int]) -> None:
+    assert walk(Kind.RACE, pages).stage is Stage.DONE
+
+
+def walk(kind: Kind, pages: list[int]) -> Progress:
+    progress, last_id = begin(kind), 0
+    for count in pages:
+        last_id += count
+        got = Received(count, last_id if count else None, 1, None, NOON, batches=-(-count // 500))
+        progress = after_page(progress, got, attempt=1, mode=Mode.FULL, removals=False, smallest_page=50)
+    return progress

@@ -1,8 +1,10 @@
 """Which page next, and when a pass is over. Plain functions over frozen values.
 
-A full pass of a race ends only with an empty page: completeness is proven, for one call. Every other list ends with a
-page shorter than the provider's smallest default page, since a server that silently serves less than asked for
-serves at least that.
+A full pass of a race ends only with an empty page: completeness is proven, for one call. An empty page behind one as
+long as the longest is doubted and asked for once more: a list ends there once in a page's length, or somebody lies.
+
+Every other list ends with a page shorter than the provider's smallest default page, since a server that silently
+serves less than asked for serves at least that.
 """
 
 from collections.abc import Sequence
@@ -40,6 +42,9 @@ class Progress:
     first_answer_at: datetime | None = None  # the provider's Date
     first_page_newest: int | None = None  # Unix seconds
     newest_modified: int | None = None
+    last_count: int = 0  # people on the last page of this list
+    longest: int = 0  # on its longest one
+    is_doubted: bool = False  # its end was seen once and is asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,18 @@ def after_page(
         first_page_newest=got.newest_modified if progress.pages == 0 else progress.first_page_newest,
         newest_modified=newest,
     )
-    if is_last(progress.stage, mode, got.count, smallest_page):
-        return replace(done, stage=next_stage(progress.stage, removals=removals), page=1, last_id=None)
-    return done
+    if not is_last(progress.stage, mode, got.count, smallest_page):
+        return replace(done, last_count=got.count, longest=max(progress.longest, got.count), is_doubted=False)
+    if mode is Mode.FULL and progress.stage is Stage.PARTICIPANTS and is_doubtful(progress):
+        return replace(done, is_doubted=True)
+    return replace(
+        done, stage=next_stage(progress.stage, removals=removals), page=1, last_id=None, last_count=0, longest=0
+    )
+
+
+def is_doubtful(progress: Progress) -> bool:
+    """Whether an empty page comes where a list of several pages hardly ever ends: behind one that is no shorter."""
+    return not progress.is_doubted and progress.pages > 1 and progress.last_count == progress.longest > 0
 
 
 def extend(ranges: Sequence[Range], attempt: int, first: int, last: int) -> tuple[Range, ...]:

@@ -22,7 +22,7 @@ from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import store
-from writer.merging import Loss, may_remove
+from writer.merging import LONG_AGO, Loss, may_remove
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
 
@@ -260,10 +260,8 @@ async def _move_cursor(
         before=before,
     )
     if cursor is None:
-        # A race where nobody is registered yet: whoever comes, comes after the first answer.
-        cursor = next_cursor(
-            newest_seen=end.first_answer_at, first_answer_at=end.first_answer_at, first_page_newest=None, before=before
-        )
+        # Nobody is registered, or the answer was a lie: the next round asks from the beginning, for no call more.
+        cursor = LONG_AGO
     if cursor is not None:
         await connection.execute(
             """
@@ -286,6 +284,7 @@ async def _confirm(connection: Connection, place: store.Place, end: SyncFetched,
     await connection.execute(
         """
         UPDATE race_sync SET last_confirmed_at = greatest(last_confirmed_at, $4), failures = 0,
+            state = CASE state WHEN 'refused' THEN 'active' ELSE state END, state_reason = NULL,
             last_full_at = CASE WHEN $5 THEN greatest(last_full_at, $4) ELSE last_full_at END
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
         """,
