@@ -217,11 +217,13 @@ async def _fetch(run: Run) -> None:
         if proves and run.progress.page == 1:
             await _verify(run, page)
         messages = _messages(run, page, answered.called_at)
-        await house.bus.publish(messages)
-        metrics.records_fetched.labels(run.provider.name, run.progress.stage).inc(page.count)
         got = Received(
             page.count, page.last_id, page.newest_modified, page.answered_at, answered.called_at, len(messages)
         )
+        del page, answered  # ten megabytes, for each of the runs that wait for their confirmations
+        await house.bus.publish(messages)
+        del messages
+        metrics.records_fetched.labels(run.provider.name, run.progress.stage).inc(got.count)
         run.progress = after_page(
             run.progress,
             got,
