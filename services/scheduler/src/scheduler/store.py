@@ -181,7 +181,7 @@ class Overdue:
 #: Past its deadline; a run that began and has none (yet) counts by another instant.
 OVERDUE = """
     state IN ('requested', 'running', 'fetched') AND deadline_at < $1
-    OR state IN ('running', 'fetched') AND coalesce(deadline_at, started_at, requested_at) < $2
+    OR state IN ('running', 'fetched') AND coalesce(deadline_at, greatest(started_at, requested_at)) < $2
 """
 
 
