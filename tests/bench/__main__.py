@@ -1,0 +1,65 @@
+"""`python -m tests.bench [--quick] [--json FILE] [name ...]`: measure, show, keep. No figure makes it fail."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from shared.telemetry.logging import configure_logging
+from tests.bench import loading, messages, report, writing
+from tests.bench.figures import Figure
+from tests.bench.place import Place, a_place
+from tests.services import Unavailable
+
+Bench = Callable[[Place], Awaitable[list[Figure]]]
+
+#: A benchmark is a line here: a word, and a function from a place to figures.
+BENCHES: dict[str, Bench] = {
+    "writer": writing.writer,
+    "messages": messages.messages,
+    "embedded": loading.embedded,
+    "distributed": loading.distributed,
+}
+
+
+def main() -> int:
+    """Run the chosen ones; the exit code says only whether they could be run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}; all of them by default")
+    parser.add_argument("--quick", action="store_true", help="one round of less, for CI; nothing is kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args()
+    if unknown := [each for each in options.names if each not in BENCHES]:
+        parser.error(f"there is no benchmark {unknown[0]}; choose from {', '.join(BENCHES)}")
+    for name in [each for each in os.environ if each.startswith(("HUB_", "DB_")) and not each.startswith("HUB_TEST_")]:
+        del os.environ[name]  # a developer's own settings are not what is measured
+    configure_logging("human", "WARNING")
+    console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
+    try:
+        with a_place(console, rounds=1 if options.quick else 3, is_quick=options.quick) as place:
+            figures = [
+                figure for name in (options.names or BENCHES) for figure in asyncio.run(_measured(BENCHES[name], place))
+            ]
+    except Unavailable as why:
+        print(f"bench: {why}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    report.show(console, figures)
+    if options.json is not None:
+        report.write(figures, options.json)
+    if not options.quick:
+        report.keep(figures)
+    return 0
+
+
+async def _measured(bench: Bench, place: Place) -> list[Figure]:
+    return await bench(place)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The hub under measurement: processes of its own, so that measuring costs them nothing."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from shared.ops.demo.provider import PretendProvider
+from shared.postgres import Database
+from shared.secrets import new_key
+from tests.acceptance.house import SERVICES, Hub
+from tests.bench import processes
+from tests.bench.processes import Processes
+
+#: `hub up`, without the operator's command around it.
+EMBEDDED = ("-c", "import sys; from shared.ops.up import up; sys.exit(up())")
+
+#: Nobody asks by the clock while something is measured: every round is asked for.
+QUIET = {
+    "HUB_INTERVAL_FAR_SECONDS": "86400",
+    "HUB_INTERVAL_NEAR_SECONDS": "86400",
+    "HUB_INTERVAL_RACEDAY_SECONDS": "86400",
+    "HUB_DISCOVERY_SECONDS": "86400",
+    "HUB_LOG_LEVEL": "WARNING",
+    "HUB_LOG_FORMAT": "json",
+}
+
+
+@asynccontextmanager
+async def running(
+    provider: PretendProvider, database_url: str, folder: Path, amqp_url: str | None = None
+) -> AsyncIterator[tuple[Hub, Processes]]:
+    """All four services in one process, or, given a broker, one process each."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "DB_"))}
+    environment |= QUIET | {
+        "HUB_DATABASE_URL": database_url,
+        "HUB_RUNSIGNUP_BASE_URL": provider.url,
+        "HUB_SECRET_KEY": new_key(),
+    }
+    commands: dict[str, tuple[str, ...]] = {"hub": EMBEDDED}
+    if amqp_url is not None:
+        environment["HUB_AMQP_URL"] = amqp_url
+        commands = {each: ("-m", each) for each in SERVICES}
+    database = await Database.connect(database_url, size=2, name="bench")
+    started: dict[str, asyncio.subprocess.Process] = {}
+    try:
+        taking_part = Processes()
+        for name, words in commands.items():
+            with (folder / f"{name}.log").open("ab") as log:
+                started[name] = await asyncio.create_subprocess_exec(
+                    sys.executable, *words, env=environment, cwd=folder, stdout=log, stderr=log
+                )
+            taking_part.watch(name, started[name].pid)
+        taking_part.watch("postgres", await processes.postgres(database))
+        if amqp_url is not None:
+            taking_part.watch("rabbitmq", processes.broker())
+        taking_part.watch("simulator", processes.simulator())
+        await _all_alive(database, started)
+        yield Hub(database, provider), taking_part
+    finally:
+        for process in started.values():
+            with suppress(ProcessLookupError):
+                process.terminate()
+        for process in started.values():
+            try:
+                async with asyncio.timeout(30):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        await database.close()
+
+
+async def _all_alive(database: Database, started: dict[str, asyncio.subprocess.Process]) -> None:
+    """Return when every service has said in the database that it lives."""
+    async with asyncio.timeout(60):
+        while await database.fetchval("SELECT count(DISTINCT service) FROM service_beats") < len(SERVICES):
+            for name, process in started.items():
+                if process.returncode is not None:
+                    raise RuntimeError(f"{name} ended with {process.returncode} before it was measured")
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
+
+
+async def until_quiet(database: Database) -> None:
+    """Return when no run is open and nothing waits in the outbox."""
+    async with asyncio.timeout(300):
+        while await database.fetchval(  # noqa: ASYNC110 — what is waited for happens in other processes
+            "SELECT EXISTS (SELECT 1 FROM sync_runs WHERE state IN ('queued', 'requested', 'running', 'fetched'))"
+            " OR EXISTS (SELECT 1 FROM outbox)"
+        ):
+            await asyncio.sleep(0.05)

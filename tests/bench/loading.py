@@ -1,0 +1,232 @@
+"""The first load from end to end, and what the rounds after it cost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from shared.domain.run import Mode
+from shared.ops.demo.provider import PretendProvider, pretend_provider
+from shared.postgres.asks import ask
+from tests.acceptance.house import Hub, wish
+from tests.bench.figures import Figure, Target, middle, middle_round, number, spread
+from tests.bench.hub import running, until_quiet
+from tests.bench.place import Place
+from tests.bench.processes import Memory, Processes, used, watching_memory
+
+#: Everybody's most: an event of 25,000 people.
+LARGEST_EVENT = 25_000
+PEOPLE, PEOPLE_QUICK = 57_000, 30_000
+
+
+@dataclass(slots=True)
+class Round:
+    """One first load, and what was done after it."""
+
+    people: int = 0
+    races: int = 0
+    rate: float = 0.0  # people a second
+    cpu: dict[str, float] = field(default_factory=dict)  # by process
+    calls: dict[str, tuple[int, int]] = field(default_factory=dict)  # what: spent, fewest
+    ours_a_race: float = 0.0  # seconds of our processor time a race, in a round in which nothing changed
+    postgres_a_race: float = 0.0
+    unchanged_rate: float = 0.0  # people a second, in a full pass in which nothing changed
+    memory: Memory = field(default_factory=Memory)
+
+
+async def embedded(place: Place) -> list[Figure]:
+    """All four services in one process on the in-process bus; then rounds in which nothing changed."""
+    rounds = []
+    async with _world(place) as provider:
+        for _ in range(place.rounds):
+            async with (
+                place.database_url() as database_url,
+                running(provider, database_url, place.folder) as (hub, processes),
+            ):
+                measured = Round()
+                await _first_load(hub, processes, measured)
+                await _scheduled_round(hub, processes, measured, removals=False)
+                await _scheduled_round(hub, processes, measured, removals=True)
+                await _full_pass(hub, measured)
+            rounds.append(measured)
+            place.say(
+                f"embedded, round {len(rounds)} of {place.rounds}: first load {measured.rate:,.0f}/s,"
+                f" {1000 * measured.ours_a_race:.1f} ms a race when nothing changed"
+            )
+    return [
+        _rate("first load, embedded", rounds),
+        *_calls(rounds),
+        Figure(
+            "incremental round, nothing changed, our processor time",
+            1000 * middle(rounds, lambda each: each.ours_a_race),
+            "ms a race",
+            Target("≤", 15),
+            f"{rounds[0].races} races;"
+            f" PostgreSQL {1000 * middle(rounds, lambda each: each.postgres_a_race):.1f} ms more; "
+            + spread([1000 * each.ours_a_race for each in rounds]),
+        ),
+        Figure(
+            "full pass, nothing changed",
+            middle(rounds, lambda each: each.unchanged_rate),
+            "people/s",
+            None,
+            f"aim of later work ≥ 25,000; {spread([each.unchanged_rate for each in rounds])}",
+        ),
+    ]
+
+
+async def distributed(place: Place) -> list[Figure]:
+    """Each service as a process, over RabbitMQ; and the most memory that one of them takes."""
+    rounds = []
+    async with _world(place) as provider:
+        for _ in range(place.rounds):
+            async with (
+                place.amqp_url() as amqp_url,
+                place.database_url() as database_url,
+                running(provider, database_url, place.folder, amqp_url) as (hub, processes),
+            ):
+                measured = Round()
+                ours = {role: pid for role, pid in processes.roots.items() if role not in _OTHERS}
+                async with watching_memory(ours) as memory:
+                    await _first_load(hub, processes, measured)
+                measured.memory = memory
+            rounds.append(measured)
+            peak = max(measured.memory.resident.values()) / 2**20
+            place.say(
+                f"distributed, round {len(rounds)} of {place.rounds}: first load {measured.rate:,.0f}/s,"
+                f" largest service {peak:.0f} MiB"
+            )
+    return [_rate("first load, distributed", rounds), *_memory(rounds)]
+
+
+_OTHERS = ("postgres", "rabbitmq", "simulator")
+
+
+@asynccontextmanager
+async def _world(place: Place) -> AsyncIterator[PretendProvider]:
+    people = PEOPLE_QUICK if place.is_quick else PEOPLE
+    place.say(f"inventing {people:,} people, one event of {LARGEST_EVENT:,} ...")
+    words = ("--future-people", str(people), "--largest-event", str(LARGEST_EVENT), "--warm")
+    async with pretend_provider(*words) as provider:
+        yield provider
+
+
+async def _first_load(hub: Hub, processes: Processes, into: Round) -> None:
+    """From the operator's INSERT of the keys to the last person stored and told."""
+    await hub.provider.post("/config", forget_quota=True)
+    before, calls_before = processes.seconds(), await _calls_by_key(hub.provider)
+    began = time.perf_counter()
+    await hub.onboard()
+    async with asyncio.timeout(300):
+        while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in other processes
+            await asyncio.sleep(0.05)
+    seconds = time.perf_counter() - began
+    await until_quiet(hub.database)
+    into.cpu = used(before, processes.seconds())
+    into.people = await hub.count("SELECT count(*) FROM participants WHERE removed_at IS NULL")
+    into.races = await hub.count("SELECT count(*) FROM race_sync WHERE state = 'active' AND last_full_at IS NOT NULL")
+    into.rate = into.people / seconds
+    fewest = (await hub.provider.get("/fewest")).values()
+    spent = sum((await _calls_by_key(hub.provider)).values()) - sum(calls_before.values())
+    # One call more for each new key: a list of races answers to anybody, and proves nothing.
+    into.calls["discovery and first load, with one proof of each key"] = (
+        spent,
+        sum(each["discovery_and_full_passes"] + 1 for each in fewest),
+    )
+
+
+async def _scheduled_round(hub: Hub, processes: Processes, into: Round, *, removals: bool) -> None:
+    """Every race falls due at once, and nobody has changed."""
+    await hub.provider.post("/config", forget_quota=True)
+    before, calls_before = processes.seconds(), sum((await _calls_by_key(hub.provider)).values())
+    done_before = await _completed(hub)
+    await hub.database.execute(
+        "UPDATE race_sync SET next_due_at = next_due_at - interval '2 days',"
+        " last_asked_at = last_asked_at - interval '2 days', round = $1 WHERE state = 'active'",
+        5 if removals else 6,
+    )
+    await hub.database.execute("SELECT pg_notify('hub', 'due')")
+    async with asyncio.timeout(300):
+        while await _completed(hub) < done_before + into.races:  # noqa: ASYNC110 — as above
+            await asyncio.sleep(0.1)
+    await until_quiet(hub.database)
+    spent = sum((await _calls_by_key(hub.provider)).values()) - calls_before
+    what = "incremental round with removed people" if removals else "incremental round"
+    into.calls[what] = (spent, into.races * (2 if removals else 1))
+    if not removals:
+        cpu = used(before, processes.seconds())
+        into.postgres_a_race = cpu.get("postgres", 0.0) / into.races
+        into.ours_a_race = cpu["hub"] / into.races
+
+
+async def _completed(hub: Hub) -> int:
+    return await hub.count("SELECT count(*) FROM sync_runs WHERE state = 'completed'")
+
+
+async def _full_pass(hub: Hub, into: Round) -> None:
+    """Everybody is fetched and compared again, and nobody has changed."""
+    await hub.provider.post("/config", forget_quota=True)
+    now = datetime.now(UTC)
+    began = time.perf_counter()
+    async with hub.database.transaction("asking") as connection:
+        for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
+            await ask(connection, wish(row, Mode.FULL), now)
+    await until_quiet(hub.database)
+    into.unchanged_rate = into.people / (time.perf_counter() - began)
+
+
+async def _calls_by_key(provider: PretendProvider) -> dict[str, int]:
+    credentials: dict[str, Any] = (await provider.get("/audit"))["credentials"]
+    return {key: each["calls"] for key, each in credentials.items()}
+
+
+def _rate(name: str, rounds: Sequence[Round]) -> Figure:
+    shown = middle_round(rounds, lambda each: each.rate)
+    per = 100_000 / shown.people
+    cpu = ", ".join(f"{role} {seconds * per:.1f}" for role, seconds in shown.cpu.items())
+    return Figure(
+        name,
+        middle(rounds, lambda each: each.rate),
+        "people/s",
+        None,
+        f"{shown.people:,} people, {shown.races} races; processor seconds per 100,000: {cpu}"
+        f" (sum {sum(shown.cpu.values()) * per:.1f}); aim of later work ≥ 9,100;"
+        f" {spread([each.rate for each in rounds])}",
+    )
+
+
+def _calls(rounds: Sequence[Round]) -> list[Figure]:
+    figures = []
+    for what in rounds[0].calls:
+        spent, fewest = max((each.calls[what] for each in rounds), key=lambda pair: pair[0] / pair[1])
+        figures.append(
+            Figure(
+                f"calls: {what}",
+                spent / fewest,
+                "of the fewest",
+                Target("=", 1),
+                f"{number(spent)} spent, {number(fewest)} are the fewest; the worst of {len(rounds)} rounds",
+            )
+        )
+    return figures
+
+
+def _memory(rounds: Sequence[Round]) -> list[Figure]:
+    figures = []
+    for role in rounds[0].memory.resident:
+        resident = median(each.memory.resident[role] / 1e6 for each in rounds)
+        unshared = median(each.memory.unshared[role] / 1e6 for each in rounds)
+        figures.append(
+            Figure(
+                f"peak memory, {role.replace('_', '-')}",
+                resident,
+                "MB",
+                Target("≤", 150),
+                f"an event of {LARGEST_EVENT:,} people; not shared with others {unshared:.0f} MB",
+            )
+        )
+    return figures
