@@ -6,10 +6,10 @@ MEMBERS := shared services/scheduler services/fetcher services/writer services/b
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format chaos bench lock clean
+.PHONY: help install demo test check format chaos k8s bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with everything, the command .venv/bin/hub included
 
@@ -41,6 +41,10 @@ format: $(STAMP) ## let ruff write what it can
 
 chaos: $(STAMP) ## seeded misfortunes over the real pipeline (SEEDS="1 2 3")
 	@$(BIN)/python -m tests.chaos $(SEEDS)
+
+k8s: $(STAMP) ## render the Kubernetes overlays and hold them to what they promise (needs kubectl)
+	@command -v kubectl >/dev/null || { echo "kubectl is needed for this; install it, then again: make k8s"; exit 1; }
+	@$(BIN)/python -m pytest k8s/test_overlays.py
 
 bench: $(STAMP) ## the benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
