@@ -42,9 +42,10 @@ format: $(STAMP) ## let ruff write what it can
 chaos: $(STAMP) ## seeded misfortunes over the real pipeline (SEEDS="1 2 3")
 	@$(BIN)/python -m tests.chaos $(SEEDS)
 
-k8s: $(STAMP) ## render the Kubernetes overlays and hold them to what they promise (needs kubectl)
-	@command -v kubectl >/dev/null || { echo "kubectl is needed for this; install it, then again: make k8s"; exit 1; }
-	@$(BIN)/python -m pytest k8s/test_overlays.py
+k8s: $(STAMP) ## hold overlays, alerts and dashboards to what they promise (needs kubectl and promtool)
+	@for tool in kubectl promtool; do command -v $$tool >/dev/null || \
+	  { echo "$$tool is needed for this; install it, then again: make k8s"; exit 1; }; done
+	@$(BIN)/python -m pytest k8s
 
 bench: $(STAMP) ## the benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
