@@ -11,6 +11,7 @@ Only arguments that RabbitMQ 3.10 to 4.3 treat alike are used.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 EXCHANGE = "hub"
 DEAD_EXCHANGE = "hub.dead"
@@ -90,6 +91,7 @@ def retry_exchange(delay: int) -> str:
     return f"hub.retry.{delay}s"
 
 
+@lru_cache(maxsize=4096)
 def matches(pattern: str, routing_key: str) -> bool:
     """Whether a topic binding leads a routing key to its queue (``*`` is one word, ``#`` any number)."""
 

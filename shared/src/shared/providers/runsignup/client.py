@@ -6,7 +6,9 @@ Keys travel in the address (v1), so no address leaves this module: not in an err
 import asyncio
 import logging
 import re
+import sys
 from http.cookiejar import DefaultCookiePolicy
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import urlencode
 
@@ -16,6 +18,11 @@ from shared.errors import Misconfigured
 from shared.providers.port import Answer, Call, Credential
 from shared.providers.runsignup.errors import failure
 from shared.providers.runsignup.keys import check_key
+
+# httpcore tries to import this at each of its locks. Python remembers what it imported, not what it did not find: the
+# search through every folder of the path was a tenth of a round's processor time. None means: do not search.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # what the import system documents for it
 
 HOST = re.compile(rb"[A-Za-z0-9.:_-]+")
 LARGEST_BODY = 64 * 1024 * 1024  # bytes, unpacked; a page of 2,500 people has about 5 MiB
