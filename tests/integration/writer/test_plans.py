@@ -7,7 +7,7 @@ import pytest
 
 from shared.postgres import Connection, Database
 from tests.builders import NOON, PROVIDER, RACE, a_partner
-from writer import store
+from writer import participants
 
 PEOPLE = 6000
 WANTED = [str(number) for number in range(100, 120)]
@@ -43,7 +43,7 @@ async def _pages(connection: Connection, statement: str, *arguments: Any) -> int
 
 async def test_stored_versions_are_looked_up_one_by_one(crowded: tuple[Connection, int]) -> None:
     connection, partner = crowded
-    statement = f"SELECT p.registration_id {store.EACH_BY_KEY}"
+    statement = f"SELECT p.registration_id {participants.EACH_BY_KEY}"
     assert await _pages(connection, statement, PROVIDER.provider_id, partner, WANTED) <= 5 * len(WANTED)
 
 
@@ -51,7 +51,8 @@ async def test_rows_are_updated_one_by_one_or_in_a_single_pass(crowded: tuple[Co
     connection, partner = crowded
     statement = f"""
         SELECT p.registration_id FROM participants p, (SELECT $1::integer AS provider_id, $2::integer AS
-            timing_partner_id, unnest($3::text[]) AS registration_id OFFSET 0) r WHERE {store.SAME_KEY.format("r")}
+            timing_partner_id, unnest($3::text[]) AS registration_id OFFSET 0) r
+        WHERE {participants.SAME_KEY.format("r")}
     """
     table = await connection.fetchval("SELECT pg_relation_size('hub.participants') / 8192")
     allowed = max(5 * len(WANTED), table + 10)

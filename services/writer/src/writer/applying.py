@@ -18,7 +18,7 @@ from shared.postgres import Connection
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
-from writer import mapped, store
+from writer import mapped, participants, quarantine, store
 from writer.completion import ABSENT, complete_if_whole, removed_diff
 from writer.merging import Outcome, differences, judge, judge_removal
 from writer.settings import WriterSettings
@@ -85,7 +85,7 @@ async def apply_people(
 async def _write_people(
     connection: Connection, place: store.Place, people: list[Participant], key: str, fetched_at: datetime, now: datetime
 ) -> tuple[list[Diff], dict[str, int]]:
-    known = await store.versions(connection, place, [each.registration_id for each in people])
+    known = await participants.versions(connection, place, [each.registration_id for each in people])
     counts = dict.fromkeys(("added", "updated", "unchanged", "stale", "restored"), 0)
     new: list[Participant] = []
     changed: list[Participant] = []
@@ -103,7 +103,7 @@ async def _write_people(
     diffs: list[Diff] = [_diff(each, "added", {"bib": (None, each.bib)} if each.bib else {}) for each in new]
     if changed or restored:
         ids = {each.registration_id for each in (*changed, *restored)}
-        before = await store.stored_rows(connection, place, list(ids))
+        before = await participants.stored_rows(connection, place, list(ids))
         back = {each.registration_id for each in restored}
         written = {each.registration_id for each in changed}
         for each in {each.registration_id: each for each in (*changed, *restored)}.values():
@@ -117,12 +117,12 @@ async def _write_people(
                 fields["removed_reason"] = (row["removed_reason"], None)
             diffs.append(_diff(each, "restored" if each.registration_id in back else "updated", fields))
     if new:
-        await store.insert_new(connection, place, new, key=key, fetched_at=fetched_at, now=now)
+        await participants.insert_new(connection, place, new, key=key, fetched_at=fetched_at, now=now)
     if changed:
-        await store.update_fields(connection, place, changed, key=key, fetched_at=fetched_at, now=now)
+        await participants.update_fields(connection, place, changed, key=key, fetched_at=fetched_at, now=now)
     if restored:
         ids_back = [each.registration_id for each in restored]
-        await store.restore(connection, place, ids_back, fetched_at=fetched_at, now=now)
+        await participants.restore(connection, place, ids_back, fetched_at=fetched_at, now=now)
     return diffs, counts
 
 
@@ -148,7 +148,7 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
         found = mapped.removals(provider, body.records, body.race_id, events)
         await _keep(connection, batch, body, _pack(raw), place)
         await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
-        known = await store.versions(connection, place, [each.registration_id for each in found.usable])
+        known = await participants.versions(connection, place, [each.registration_id for each in found.usable])
         outcomes = {
             each.registration_id: judge_removal(each, body.fetched_at, known.get(each.registration_id))
             for each in found.usable
@@ -156,7 +156,7 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
         gone = [each for each in found.usable if outcomes[each.registration_id] is Outcome.REMOVED]
         unseen = [each for each in found.usable if outcomes[each.registration_id] is Outcome.ADDED]
         again = [each for each in found.usable if outcomes[each.registration_id] is Outcome.UNCHANGED]
-        rows = await store.stored_rows(connection, place, [each.registration_id for each in (*gone, *again)])
+        rows = await participants.stored_rows(connection, place, [each.registration_id for each in (*gone, *again)])
         # An older list may know the reason for a removal that was inferred, and nothing else better.
         again = [
             each
@@ -165,8 +165,8 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
             or rows[each.registration_id]["removed_reason"] == ABSENT
         ]
         key = await _key(connection, body.credential_id)
-        await store.insert_removed(connection, place, unseen, key=key, fetched_at=body.fetched_at, now=now)
-        await store.mark_removed(connection, place, gone + again, fetched_at=body.fetched_at, now=now)
+        await participants.insert_removed(connection, place, unseen, key=key, fetched_at=body.fetched_at, now=now)
+        await participants.mark_removed(connection, place, gone + again, fetched_at=body.fetched_at, now=now)
         diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
         diffs += [diff for each in again if (diff := _reason_diff(each, rows[each.registration_id])) is not None]
         await tell_changes(connection, run, place, diffs, house=house, now=now)
@@ -215,14 +215,14 @@ async def _keep(
 
 async def _put_aside(
     connection: Connection,
-    aside: list[store.Quarantined],
+    aside: list[quarantine.Quarantined],
     body: ParticipantsFetched | ParticipantsRemoved,
     place: store.Place,
     mapping_version: int,
     now: datetime,
 ) -> None:
     if aside:
-        await store.put_aside(
+        await quarantine.put_aside(
             connection,
             place,
             body.run_id,

@@ -21,7 +21,7 @@ from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
-from writer import store
+from writer import participants, store
 from writer.merging import LONG_AGO, Loss, may_remove
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
@@ -181,12 +181,12 @@ async def _remove_missing(
         return
     if whole:
         await _settle_held(connection, place, now)
-    rows = await store.stored_rows(connection, place, missing)
+    rows = await participants.stored_rows(connection, place, missing)
     gone = [
         Removal(each, place.race_id, rows[each]["event_id"], ABSENT, None, None, None, None) for each in sorted(missing)
     ]
     assert end.first_call_at is not None
-    await store.mark_removed(connection, place, gone, fetched_at=end.first_call_at, now=now)
+    await participants.mark_removed(connection, place, gone, fetched_at=end.first_call_at, now=now)
     run = await store.load_run(connection, run_id)
     assert run is not None
     diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]

@@ -13,7 +13,7 @@ from shared.postgres.pool import notify
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
-from writer import store
+from writer import quarantine, store
 from writer.completion import complete_if_whole
 from writer.mapped import put_aside
 from writer.settings import WriterSettings
@@ -43,7 +43,7 @@ async def apply_races(body: RacesFetched, *, house: House, settings: WriterSetti
         ):
             metrics.batches_duplicate.inc()
             return False
-        await store.put_aside(
+        await quarantine.put_aside(
             connection,
             place,
             body.run_id,

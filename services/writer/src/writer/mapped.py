@@ -10,7 +10,7 @@ import orjson
 from shared.domain.participant import Participant, Removal, Unusable
 from shared.providers.port import Provider
 from writer.merging import latest_of_each
-from writer.store import Quarantined
+from writer.quarantine import Quarantined
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,92 @@
+"""What the fetcher tells the writer: batches of raw records, and the end of a run."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from fetcher.batches import RACES_A_BATCH, cut
+from fetcher.paging import Progress, Stage
+from shared.bus.port import Message
+from shared.contracts import (
+    Body,
+    Failure,
+    ParticipantsFetched,
+    ParticipantsRemoved,
+    RacesFetched,
+    SyncFetched,
+    SyncRequest,
+    encode,
+)
+from shared.contracts.messages import BATCH_RECORDS
+from shared.providers.port import Page
+from shared.runtime import House
+
+SOURCE = "fetcher"
+
+
+def page_messages(
+    house: House, request: SyncRequest, attempt: int, progress: Progress, page: Page, called_at: datetime, cause: str
+) -> list[Message]:
+    """A page's records, as they came, cut into batches that follow the run's last sequence."""
+    common = {
+        "run_id": request.run_id,
+        "attempt": attempt,
+        "provider": request.provider,
+        "timing_partner_id": request.timing_partner_id,
+        "sync_class": request.sync_class,
+        "credential_id": request.credential_id,
+        "fetched_at": called_at,
+    }
+    kinds: dict[Stage, Callable[..., Body]] = {
+        Stage.RACES: RacesFetched,
+        Stage.PARTICIPANTS: ParticipantsFetched,
+        Stage.REMOVED: ParticipantsRemoved,
+        Stage.BIB: ParticipantsFetched,
+    }
+    kind = kinds[progress.stage]
+    if progress.stage is not Stage.RACES:
+        common["race_id"] = request.race_id
+
+    def make(records: Sequence[Any], sequence: int) -> Message:
+        return _message(house, kind(**common, sequence=sequence, records=list(records)), request, cause)
+
+    size = RACES_A_BATCH if progress.stage is Stage.RACES else BATCH_RECORDS
+    return cut(page.records, size, make, progress.sequence + 1)
+
+
+def end_message(
+    house: House, request: SyncRequest, attempt: int, progress: Progress, cause: str, failure: Failure | None
+) -> Message:
+    """What makes up the pass, or why there is none."""
+    body = SyncFetched(
+        run_id=request.run_id,
+        attempt=attempt,
+        provider=request.provider,
+        timing_partner_id=request.timing_partner_id,
+        sync_class=request.sync_class,
+        ranges=progress.ranges,
+        records=progress.records,
+        pages=progress.pages,
+        first_call_at=progress.first_call_at,
+        first_answer_at=progress.first_answer_at,
+        first_page_newest=_instant(progress.first_page_newest),
+        newest_modified=_instant(progress.newest_modified),
+        failure=failure,
+    )
+    return _message(house, body, request, cause)
+
+
+def _instant(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+
+
+def _message(house: House, body: Body, request: SyncRequest, cause: str) -> Message:
+    return encode(
+        body,
+        id=house.new_id(),
+        occurred_at=house.clock.now(),
+        source=SOURCE,
+        correlation_id=request.run_id,
+        causation_id=UUID(cause),
+    )

@@ -1,0 +1,203 @@
+"""The SQL of participants: set-based, inside the caller's transaction, the race's row locked first."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.domain.participant import Participant, Removal
+from shared.postgres import Connection
+from writer.merging import Version
+from writer.store import Place
+
+#: Every registration through the primary key, whatever the planner believes. On a table never analyzed it takes a
+#: partner for one row, and for ``registration_id = ANY`` would walk through all of the partner's people each time:
+#: quadratic, and the largest waste of a first load. (OFFSET 0 keeps the look-up a look-up.)
+EACH_BY_KEY = """
+    FROM unnest($3::text[]) AS wanted (registration_id), LATERAL (
+        SELECT * FROM participants WHERE provider_id = $1 AND timing_partner_id = $2
+            AND registration_id = wanted.registration_id OFFSET 0
+    ) AS p
+"""
+
+
+async def versions(connection: Connection, place: Place, registration_ids: list[str]) -> dict[str, Version]:
+    """How new the stored rows of these registrations are, in one round trip."""
+    rows = await connection.fetch(
+        f"""
+        SELECT p.registration_id, content_hash, provider_modified_at, fetched_at, presence_at,
+            removed_at IS NOT NULL AS gone
+        {EACH_BY_KEY}
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        registration_ids,
+    )
+    return {
+        row["registration_id"]: Version(
+            row["content_hash"], row["provider_modified_at"], row["fetched_at"], row["presence_at"], row["gone"]
+        )
+        for row in rows
+    }
+
+
+async def stored_rows(connection: Connection, place: Place, registration_ids: list[str]) -> dict[str, Any]:
+    """Whole rows, for those whose fields will change."""
+    if not registration_ids:
+        return {}
+    rows = await connection.fetch(
+        f"SELECT p.* {EACH_BY_KEY}",
+        place.provider_id,
+        place.timing_partner_id,
+        registration_ids,
+    )
+    return {row["registration_id"]: row for row in rows}
+
+
+COPIED = (
+    "provider_id",
+    "timing_partner_id",
+    *Participant._fields,
+    "credentials_used",
+    "fetched_at",
+    "presence_at",
+    "first_seen_at",
+    "changed_at",
+)
+
+
+async def insert_new(
+    connection: Connection,
+    place: Place,
+    people: Sequence[Participant],
+    *,
+    key: str,
+    fetched_at: datetime,
+    now: datetime,
+) -> None:
+    """COPY people who were never stored straight into their table."""
+    head, tail = (place.provider_id, place.timing_partner_id), (key, fetched_at, fetched_at, now, now)
+    await connection.copy_records_to_table(
+        "participants", schema_name="hub", columns=COPIED, records=[head + each + tail for each in people]
+    )
+
+
+#: The whole key comes from the rows joined with, behind OFFSET 0: a planner that sees that provider and partner are
+#: constants believes that they leave one row, and walks through all of the partner's people (see EACH_BY_KEY).
+SAME_KEY = (
+    "(p.provider_id, p.timing_partner_id, p.registration_id)"
+    " = ({0}.provider_id, {0}.timing_partner_id, {0}.registration_id)"
+)
+
+_SET = ", ".join(f"{field} = i.{field}" for field in Participant._fields if field != "registration_id")
+
+
+async def update_fields(
+    connection: Connection,
+    place: Place,
+    people: Sequence[Participant],
+    *,
+    key: str,
+    fetched_at: datetime,
+    now: datetime,
+) -> None:
+    """Replace the fields of stored people, through a temporary table of this connection."""
+    await connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS SELECT "
+        + ", ".join(Participant._fields)
+        + " FROM participants WITH NO DATA"
+    )
+    await connection.copy_records_to_table("incoming", columns=Participant._fields, records=list(people))
+    await connection.execute(
+        f"""
+        UPDATE participants p SET {_SET}, credentials_used = $3, fetched_at = $4,
+            presence_at = greatest(presence_at, $4), changed_at = $5
+        FROM (SELECT $1::integer AS provider_id, $2::integer AS timing_partner_id, * FROM incoming OFFSET 0) i
+        WHERE {SAME_KEY.format("i")}
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        key,
+        fetched_at,
+        now,
+    )
+    await connection.execute("DELETE FROM incoming")
+
+
+async def restore(
+    connection: Connection, place: Place, registration_ids: list[str], *, fetched_at: datetime, now: datetime
+) -> None:
+    """Mark removed people as there again."""
+    await connection.execute(
+        f"""
+        UPDATE participants p SET removed_at = NULL, removed_reason = NULL, new_registration_id = NULL,
+            presence_at = $4, changed_at = $5
+        FROM (SELECT $1::integer AS provider_id, $2::integer AS timing_partner_id, unnest($3::text[]) AS registration_id
+            OFFSET 0) r
+        WHERE {SAME_KEY.format("r")}
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        registration_ids,
+        fetched_at,
+        now,
+    )
+
+
+async def mark_removed(
+    connection: Connection, place: Place, removals: Sequence[Removal], *, fetched_at: datetime, now: datetime
+) -> None:
+    """Mark people as gone, with the reason; their rows stay. A later reason replaces an inferred one.
+
+    Those gone already are known to be gone as of now: a page older than that must not bring them back.
+    """
+    await connection.execute(
+        f"""
+        UPDATE participants p SET removed_at = coalesce(removed_at, $5), removed_reason = r.reason,
+            new_registration_id = r.successor, presence_at = greatest(presence_at, $4),
+            changed_at = CASE WHEN removed_reason IS DISTINCT FROM r.reason
+                OR new_registration_id IS DISTINCT FROM r.successor THEN $5 ELSE changed_at END
+        FROM (SELECT $1::integer AS provider_id, $2::integer AS timing_partner_id, *
+            FROM unnest($3::text[], $6::text[], $7::text[]) AS r (registration_id, reason, successor) OFFSET 0) r
+        WHERE {SAME_KEY.format("r")}
+          AND (p.presence_at < $4 OR (p.removed_reason, p.new_registration_id) IS DISTINCT FROM (r.reason, r.successor))
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        [each.registration_id for each in removals],
+        fetched_at,
+        now,
+        [each.reason for each in removals],
+        [each.new_registration_id for each in removals],
+    )
+
+
+async def insert_removed(
+    connection: Connection, place: Place, removals: Sequence[Removal], *, key: str, fetched_at: datetime, now: datetime
+) -> None:
+    """Keep removals of people never seen: a page older than the removal may still be on its way."""
+    await connection.executemany(
+        """
+        INSERT INTO participants (provider_id, timing_partner_id, registration_id, race_id, event_id, first_name,
+            last_name, provider_modified_at, content_hash, credentials_used, fetched_at, presence_at, first_seen_at,
+            changed_at, removed_at, removed_reason, new_registration_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $10, $11, $11, $11, $12, $13) ON CONFLICT DO NOTHING
+        """,
+        [
+            (
+                place.provider_id,
+                place.timing_partner_id,
+                each.registration_id,
+                each.race_id,
+                each.event_id,
+                each.first_name,
+                each.last_name,
+                each.provider_modified_at,
+                key,
+                fetched_at,
+                now,
+                each.reason,
+                each.new_registration_id,
+            )
+            for each in removals
+        ],
+    )
