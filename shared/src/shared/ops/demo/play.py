@@ -234,6 +234,11 @@ class Demo:
             spent_all, fewest_all = spent_all + spent, fewest_all + least
         lines.append(("all", f"{spent_all}", f"{fewest_all}", ""))
         self.screen.table("\nCalls", ("partner", "spent", "fewest", "most in an hour"), lines)
+        if spent_all > fewest_all:
+            self.screen.say(
+                "More than the fewest: a list whose people fill whole pages has its end asked for twice, and a call"
+                " that failed is made again."
+            )
 
     async def _freshness(self) -> None:
         now = self.house.clock.now()
