@@ -12,7 +12,7 @@ from shared.postgres import Database
 from shared.secrets import new_key
 from tests.acceptance.house import SERVICES, Hub
 from tests.bench import processes
-from tests.bench.processes import Processes
+from tests.bench.processes import Processes, used
 
 #: `hub up`, without the operator's command around it.
 EMBEDDED = ("-c", "import sys; from shared.ops.up import up; sys.exit(up())")
@@ -26,6 +26,10 @@ QUIET = {
     "HUB_LOG_LEVEL": "WARNING",
     "HUB_LOG_FORMAT": "json",
 }
+
+
+#: All processes together rest when they use less than this share of a processor.
+LOOK_SECONDS, IDLE_SHARE = 0.5, 0.15
 
 
 @asynccontextmanager
@@ -84,11 +88,16 @@ async def _all_alive(database: Database, started: dict[str, asyncio.subprocess.P
     await asyncio.sleep(0.5)
 
 
-async def until_quiet(database: Database) -> None:
-    """Return when no run is open and nothing waits in the outbox."""
+async def until_quiet(database: Database, taking_part: Processes) -> None:
+    """Return when no run is open, nothing waits in the outbox, and nobody is catching up with the feed any more."""
     async with asyncio.timeout(300):
         while await database.fetchval(  # noqa: ASYNC110 — what is waited for happens in other processes
             "SELECT EXISTS (SELECT 1 FROM sync_runs WHERE state IN ('queued', 'requested', 'running', 'fetched'))"
             " OR EXISTS (SELECT 1 FROM outbox)"
         ):
             await asyncio.sleep(0.05)
+        busy = True
+        while busy:
+            before = taking_part.seconds()
+            await asyncio.sleep(LOOK_SECONDS)
+            busy = sum(used(before, taking_part.seconds()).values()) > IDLE_SHARE * LOOK_SECONDS
