@@ -30,23 +30,12 @@ from tests.bench.figures import Figure, Target, middle, middle_round, spread
 from tests.bench.place import Place
 from tests.bench.processes import Processes, used
 from tests.builders import SEALER, Tenant, a_partner
+from writer import participants
 from writer.handlers import on_message
 from writer.settings import WriterSettings
 
 PROVIDER = PROVIDERS["runsignup"]
 PEOPLE, PEOPLE_QUICK = 40_000, 10_000
-
-#: What the writer fills of a new person's row.
-COLUMNS = (
-    "provider_id",
-    "timing_partner_id",
-    *Participant._fields,
-    "credentials_used",
-    "fetched_at",
-    "presence_at",
-    "first_seen_at",
-    "changed_at",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +244,9 @@ def _copies(database: Database, table: str, tenant: Tenant, people: People) -> l
 
         async def copy(rows: Sequence[tuple[Any, ...]] = rows) -> None:
             async with database.connection() as connection:
-                await connection.copy_records_to_table(table, schema_name="hub", columns=COLUMNS, records=rows)
+                await connection.copy_records_to_table(
+                    table, schema_name="hub", columns=participants.COPIED, records=rows
+                )
 
         work.append(copy)
 
