@@ -12,7 +12,6 @@ LATENCY = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 75.0, 90.0, 120.0, 300.0, 900.
 # Asking
 runs_requested = Counter("hub_runs_requested", "Sync runs asked for", ["provider", "kind", "sync_class", "reason"])
 runs_finished = Counter("hub_runs_finished", "Sync runs that ended", ["provider", "kind", "outcome"])
-races_due = Gauge("hub_races_due", "Races due and not yet asked for at the last tick", ["provider"])
 tick_seconds = Histogram("hub_scheduler_tick_seconds", "One look at what is due", buckets=SECONDS)
 
 # Calling
