@@ -101,10 +101,10 @@ class Hub:
 
         await until(all_ended, "the operator's runs to end")
 
-    async def compare(self) -> Comparison:
-        """Everybody of every future event against the provider's truth."""
+    async def compare(self, scope: str = "future") -> Comparison:
+        """Everybody of every future (or all) event against the provider's truth."""
         found = Comparison()
-        await compare(self.database, self.provider, self.keys, found)
+        await compare(self.database, self.provider, self.keys, found, scope=scope)
         return found
 
     async def is_identical(self) -> None:

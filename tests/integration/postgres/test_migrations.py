@@ -133,10 +133,11 @@ async def test_a_database_that_cannot_be_reached_is_tried_later() -> None:
         await migrate("postgresql://nobody@127.0.0.1:1/none")
 
 
-def test_migrations_are_numbered_without_a_gap_and_named_by_what_they_do() -> None:
+def test_migrations_have_a_number_each_and_are_named_by_what_they_do() -> None:
     names = [
         each.name for each in files("shared.postgres").joinpath("migrations").iterdir() if each.name.endswith(".sql")
     ]
 
-    assert [each.version for each in migrations()] == list(range(1, len(names) + 1))
+    versions = [each.version for each in migrations()]
+    assert versions == sorted(set(versions))
     assert all(re.fullmatch(r"[0-9]{4}_[a-z]+(_[a-z]+)+\.sql", name) for name in names)

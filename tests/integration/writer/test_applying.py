@@ -25,6 +25,8 @@ from tests.builders import (
     a_participant_record,
     a_partner,
     a_race,
+    a_race_record,
+    a_races_batch,
     a_removal_record,
     a_removals_batch,
     a_run,
@@ -533,3 +535,14 @@ async def test_two_writers_on_one_race_take_turns(database: Database, other_data
     assert await database.fetchval("SELECT count(*) FROM applied_batches") == 11
     bibs = await database.fetch("SELECT DISTINCT bib FROM participants")
     assert len(bibs) == 1  # each batch was applied whole, behind or before the other's
+
+
+async def test_an_event_that_leaves_the_list_is_missing_unless_it_is_over(database: Database, house: House) -> None:
+    """A list shows a race's current events only: those of last year are not gone, they are history."""
+    tenant = await a_partner(database)
+    await a_race(database, tenant, events=("1", "2"), starts_at=at(3600))
+    await database.execute("UPDATE events SET starts_at = $1 WHERE event_id = '2'", at(-7200))
+    run_id = await a_run(database, tenant)
+    await fakes.write(house, a_races_batch(tenant, run_id, [a_race_record(event_ids=(3,))]))
+    rows = await database.fetch("SELECT event_id FROM events WHERE missing_at IS NOT NULL")
+    assert [row["event_id"] for row in rows] == ["1"]

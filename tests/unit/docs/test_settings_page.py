@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings
 from bib_watcher.settings import BibWatcherSettings
 from fetcher.settings import FetcherSettings
 from scheduler.settings import SchedulerSettings
+from shared.ops.backfill_forecast import Limits
+from shared.ops.freshness import Promise
 from shared.settings import Settings
 from writer.settings import WriterSettings
 
@@ -19,6 +21,8 @@ ALL: tuple[type[BaseSettings], ...] = (
     FetcherSettings,
     WriterSettings,
     BibWatcherSettings,
+    Promise,  # others' settings, read for what they mean to an operator
+    Limits,
 )
 LINE = re.compile(r"^# (HUB_[A-Z_]+)=(\S*)", re.MULTILINE)
 

@@ -83,12 +83,19 @@ def test_an_expired_lease_of_ones_own_does_not_count_as_a_slot() -> None:
     [(1000, 0.1, False, 900), (1000, 0.1, True, 1000), (5, 0.1, False, 5), (1, 0.99, False, 1), (10, 0.0, False, 10)],
 )
 def test_lower_classes_leave_a_reserve(limit: int, share: float, privileged: bool, allowed: int) -> None:
-    assert allowance(limit, share, privileged=privileged) == allowed
+    assert allowance(limit, share, sync_class=SyncClass.ROUTINE, privileged=privileged) == allowed
+
+
+@pytest.mark.parametrize(
+    ("limit", "share", "allowed"), [(1000, 0.5, 500), (1000, 1.0, 900), (1, 0.5, 1), (1000, 0.001, 1)]
+)
+def test_a_backfill_leaves_more_than_the_reserve_to_the_fresh(limit: int, share: float, allowed: int) -> None:
+    assert allowance(limit, 0.1, share, sync_class=SyncClass.BACKFILL, privileged=False) == allowed
 
 
 @given(limit=st.integers(1, 5000), share=st.floats(0, 0.99), privileged=st.booleans())
 def test_an_allowance_is_never_more_than_the_limit_nor_nothing(limit: int, share: float, privileged: bool) -> None:
-    assert 1 <= allowance(limit, share, privileged=privileged) <= limit
+    assert 1 <= allowance(limit, share, sync_class=SyncClass.ROUTINE, privileged=privileged) <= limit
 
 
 @pytest.mark.parametrize("sync_class", SyncClass)

@@ -65,9 +65,17 @@ def is_privileged(sync_class: SyncClass, reason: Reason) -> bool:
     return sync_class is SyncClass.RACEDAY or reason is Reason.OPERATOR
 
 
-def allowance(limit: int, reserve_share: float, *, privileged: bool) -> int:
-    """How many of an hour's calls this class of work may bring the count to."""
-    return limit if privileged else limit - int(limit * reserve_share)
+def allowance(
+    limit: int, reserve_share: float, backfill_share: float = 1.0, *, sync_class: SyncClass, privileged: bool
+) -> int:
+    """How many of an hour's calls this class of work may bring the count to.
+
+    A backfill stops far below the reserve: what the fresh needs in the coming hour must not be spent on the past.
+    """
+    if privileged:
+        return limit
+    fresh = limit - int(limit * reserve_share)
+    return min(fresh, max(1, int(limit * backfill_share))) if sync_class is SyncClass.BACKFILL else fresh
 
 
 def decide(situation: Situation, allowed: int, fingerprint: str) -> Go | Hold | Postpone:

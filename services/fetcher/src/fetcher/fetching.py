@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from fetcher import store
 from fetcher.budget import is_privileged
-from fetcher.calling import Answered, Caller, Question
+from fetcher.calling import Answered, Caller, Postponed, Question
 from fetcher.ledger import Wish
 from fetcher.paging import Progress, Received, Stage, after_page
 from fetcher.settings import FetcherSettings
 from fetcher.telling import end_message, page_messages
 from shared.contracts import SyncRequest
 from shared.domain.participant import Unusable
-from shared.domain.run import Kind, Mode
+from shared.domain.run import Kind, Mode, Reason
 from shared.errors import Later
 from shared.postgres.credentials import StoredCredential, judge_key
 from shared.providers.port import Answer, Call, Consequence, Page, Provider, ProviderFailure
@@ -22,6 +22,8 @@ from shared.telemetry import metrics
 
 #: How far back a list of races is asked for, so that a race does not vanish the day after, as in the vendor's own app.
 RACES_SINCE = timedelta(days=7)
+#: And for a backfill: older than the platform.
+RACES_EVER = date(2000, 1, 1)
 #: A key that may read none of so many of its races opens nothing.
 RACES_TRIED = 3
 
@@ -71,6 +73,8 @@ async def fetch(run: Run) -> None:
     while run.progress.stage is not Stage.DONE:
         if house.stopping.is_set() and run.progress.pages > run.claimed.progress.pages:
             raise Later("the fetcher is stopping; another goes on at the next page", retry_after=1.0)
+        if request.reason is Reason.BACKFILL and await store.is_paused(house.database, request):
+            raise Postponed(house.clock.now(), "paused")
         answered = await _next_page(run)
         page = answered.page
         if proves and run.progress.page == 1:
@@ -103,8 +107,11 @@ async def _next_page(run: Run) -> Answered:
     race_id = request.race_id or ""
     match progress.stage:
         case Stage.RACES:
-            since = (run.house.clock.now() - RACES_SINCE).date()
+            ever = request.kind is Kind.HISTORY
+            since = RACES_EVER if ever else (run.house.clock.now() - RACES_SINCE).date()
             call, read = provider.ask_races(page=progress.page, start_date=since), provider.read_races
+        case Stage.RACE:
+            call, read = provider.ask_race(race_id), provider.read_race
         case Stage.PARTICIPANTS:
             call = provider.ask_participants(
                 race_id,

@@ -79,7 +79,13 @@ class Ledger:
         )
         assert key is not None, "a sealed credential has its key's row"
         limit: int = key["calls_per_hour"]
-        allowed = allowance(limit, self._settings.reserve_share, privileged=wish.privileged)
+        allowed = allowance(
+            limit,
+            self._settings.reserve_share,
+            self._settings.backfill_share,
+            sync_class=wish.sync_class,
+            privileged=wish.privileged,
+        )
         counts = await connection.fetchrow(
             """
             WITH counting AS (

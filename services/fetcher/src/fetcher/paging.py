@@ -21,6 +21,7 @@ class Stage(StrEnum):
     """Which list is being paged through."""
 
     RACES = "races"
+    RACE = "race"
     PARTICIPANTS = "participants"
     REMOVED = "removed"
     BIB = "bib"
@@ -59,10 +60,12 @@ class Received:
     batches: int  # messages it was cut into
 
 
-def begin(kind: Kind) -> Progress:
-    """Where a run starts."""
+def begin(kind: Kind, *, of_race: bool = False) -> Progress:
+    """Where a run starts; ``of_race`` says that it names a race."""
     match kind:
-        case Kind.DISCOVER | Kind.VERIFY:
+        case Kind.HISTORY if of_race:
+            return Progress(Stage.RACE)
+        case Kind.DISCOVER | Kind.VERIFY | Kind.HISTORY:
             return Progress(Stage.RACES)
         case Kind.RACE:
             return Progress(Stage.PARTICIPANTS)
@@ -74,7 +77,7 @@ def begin(kind: Kind) -> Progress:
 
 def is_last(stage: Stage, mode: Mode, count: int, smallest_page: int) -> bool:
     """Whether nothing of this list can follow a page of ``count`` records."""
-    if stage is Stage.BIB:
+    if stage in {Stage.BIB, Stage.RACE}:
         return True
     if stage is Stage.PARTICIPANTS and mode is Mode.FULL:
         return count == 0

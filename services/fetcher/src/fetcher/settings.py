@@ -15,6 +15,7 @@ class FetcherSettings(BaseSettings):
     call_seconds: float = Field(default=60.0, gt=0)  # total time-out of one call
     call_attempts: int = Field(default=2, ge=1)  # tries of one call, seconds apart; each counts as a call
     reserve_share: float = Field(default=0.10, ge=0, lt=1)  # of a budget, for race-day work and operators only
+    backfill_share: float = Field(default=0.50, gt=0, le=1)  # of a budget, to which a backfill may bring the count
     slow_seconds: float = Field(default=20.0, gt=0)  # an answer that takes longer is slow
     slow_answers: int = Field(default=3, ge=1)  # so many slow answers in a row park a key
     park_seconds: float = Field(default=300.0, gt=0)  # for so long

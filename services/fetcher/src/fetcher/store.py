@@ -42,7 +42,11 @@ async def claim(
             if not await connection.fetchval("SELECT 1 FROM sync_runs WHERE run_id = $1", request.run_id):
                 await _adopt(connection, request, provider_id, now)  # its own message follows through the outbox
             return None
-        return Claim(row["run_id"], row["attempt"], restore(orjson.loads(row["progress"]), Kind(row["kind"])))
+        return Claim(
+            row["run_id"],
+            row["attempt"],
+            restore(orjson.loads(row["progress"]), Kind(row["kind"]), of_race=row["race_id"] is not None),
+        )
 
 
 async def _take(connection: Connection, run_id: UUID, now: datetime, lease: timedelta) -> Any:
@@ -50,7 +54,7 @@ async def _take(connection: Connection, run_id: UUID, now: datetime, lease: time
         """
         UPDATE sync_runs SET state = 'running', attempt = attempt + 1, leased_until = $3
         WHERE run_id = $1 AND (state = 'requested' OR (state = 'running' AND coalesce(leased_until, $2) <= $2))
-        RETURNING run_id, attempt, progress, kind
+        RETURNING run_id, attempt, progress, kind, race_id
         """,
         run_id,
         now,
@@ -79,10 +83,10 @@ async def _adopt(connection: Connection, request: SyncRequest, provider_id: int,
     await ask(connection, wish, now)
 
 
-def restore(saved: dict[str, Any], kind: Kind) -> Progress:
+def restore(saved: dict[str, Any], kind: Kind, *, of_race: bool = True) -> Progress:
     """A saved progress, or the beginning."""
     if not saved:
-        return begin(kind)
+        return begin(kind, of_race=of_race)
     moments = {name: _moment(saved[name]) for name in ("first_call_at", "first_answer_at")}
     ranges = tuple((int(a), int(b), int(c)) for a, b, c in saved["ranges"])
     return Progress(**{**saved, **moments, "ranges": ranges, "stage": Stage(saved["stage"])})
@@ -134,6 +138,14 @@ async def save(database: Database, claimed: Claim, progress: Progress, leased_un
         leased_until,
     )
     return tag.endswith("1")
+
+
+async def is_paused(database: Database, request: SyncRequest) -> bool:
+    """Whether an operator wants the partner's backfill to rest."""
+    found = await database.fetchval(
+        "SELECT 1 FROM backfills WHERE timing_partner_id = $1 AND state = 'paused'", request.timing_partner_id
+    )
+    return found is not None
 
 
 async def release(database: Database, claimed: Claim, *, code: str, message: str) -> None:

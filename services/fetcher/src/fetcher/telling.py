@@ -40,18 +40,19 @@ def page_messages(
     }
     kinds: dict[Stage, Callable[..., Body]] = {
         Stage.RACES: RacesFetched,
+        Stage.RACE: RacesFetched,
         Stage.PARTICIPANTS: ParticipantsFetched,
         Stage.REMOVED: ParticipantsRemoved,
         Stage.BIB: ParticipantsFetched,
     }
     kind = kinds[progress.stage]
-    if progress.stage is not Stage.RACES:
+    if kind is not RacesFetched:
         common["race_id"] = request.race_id
 
     def make(records: Sequence[Any], sequence: int) -> Message:
         return _message(house, kind(**common, sequence=sequence, records=list(records)), request, cause)
 
-    size = RACES_A_BATCH if progress.stage is Stage.RACES else BATCH_RECORDS
+    size = RACES_A_BATCH if kind is RacesFetched else BATCH_RECORDS
     return cut(page.records, size, make, progress.sequence + 1)
 
 

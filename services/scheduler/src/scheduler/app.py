@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 
 from scheduler import store
+from scheduler.backfilling import feed
 from scheduler.handlers import cadence_of, forget_messages, tick
 from scheduler.measuring import measure
 from scheduler.settings import SchedulerSettings
@@ -42,6 +43,7 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
             try:
                 with metrics.tick_seconds.time():
                     more = await tick(house, settings)
+                    await feed(house, settings, house.clock.now())
                 if house.clock.now() - measured > MEASURE_EVERY:
                     measured = house.clock.now()
                     async with house.database.connection("measuring") as connection:

@@ -47,7 +47,7 @@ def deadline(settings: SchedulerSettings, sync_class: SyncClass, mode: Mode) -> 
         SyncClass.RACEDAY: settings.deadline_raceday_seconds,
         SyncClass.NEAR: settings.deadline_near_seconds,
         SyncClass.ROUTINE: settings.deadline_far_seconds,
-        SyncClass.BACKFILL: settings.deadline_far_seconds,
+        SyncClass.BACKFILL: settings.deadline_backfill_seconds,
     }[sync_class]
     return max(allowed, settings.deadline_full_seconds) if mode is Mode.FULL else allowed
 

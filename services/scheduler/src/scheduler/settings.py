@@ -26,5 +26,7 @@ class SchedulerSettings(BaseSettings):
     deadline_near_seconds: int = Field(default=600, ge=1)
     deadline_far_seconds: int = Field(default=1800, ge=1)
     deadline_full_seconds: int = Field(default=1800, ge=1)  # at least this for a full pass
+    deadline_backfill_seconds: int = Field(default=7200, ge=1)  # whatever is nearer goes first, for as long as it takes
+    backfill_runs: int = Field(default=4, ge=1)  # of a backfill, on their way at once
     request_seconds: int = Field(default=600, ge=1)  # a request that no fetcher began by then is sent again
     archive_days: float = Field(default=14, ge=0)  # raw batches are kept this long

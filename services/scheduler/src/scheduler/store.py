@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from scheduler.planning import RaceState, Span
-from shared.domain.run import Kind
+from shared.domain.run import Kind, Reason
 from shared.postgres import Connection
 
 #: Rows looked at in one transaction.
@@ -154,6 +154,8 @@ async def promotable(connection: Connection, now: datetime) -> list[OpenRun]:
             WHERE q.state = 'queued' AND coalesce(q.not_before, $1) <= $1 AND NOT EXISTS (
                 SELECT 1 FROM sync_runs o
                 WHERE o.subject = q.subject AND o.state IN ('requested', 'running', 'fetched'))
+              AND NOT (q.reason = 'backfill' AND EXISTS (SELECT 1 FROM backfills b
+                WHERE b.timing_partner_id = q.timing_partner_id AND b.state = 'paused'))
             ORDER BY array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], q.sync_class), q.requested_at
             LIMIT 200 FOR UPDATE OF q SKIP LOCKED
         )
@@ -175,6 +177,7 @@ class Overdue:
     timing_partner_id: int
     race_id: str | None
     kind: str
+    reason: str
     credential_id: int
 
 
@@ -188,8 +191,8 @@ OVERDUE = """
 async def overdue(connection: Connection, now: datetime, begun_before: datetime) -> list[Overdue]:
     """Candidates to give up, oldest first; nothing is locked yet."""
     rows = await connection.fetch(
-        f"SELECT run_id, provider_id, timing_partner_id, race_id, kind, credential_id FROM sync_runs WHERE {OVERDUE}"  # noqa: S608
-        f" ORDER BY requested_at LIMIT {PORTION}",
+        "SELECT run_id, provider_id, timing_partner_id, race_id, kind, reason, credential_id FROM sync_runs"  # noqa: S608
+        f" WHERE {OVERDUE} ORDER BY requested_at LIMIT {PORTION}",
         now,
         begun_before,
     )
@@ -247,7 +250,12 @@ async def abandoned(connection: Connection, leased_before: datetime) -> list[Ope
 
 
 async def make_due(connection: Connection, run: Overdue, at: datetime) -> None:
-    """Let what a run was about be asked for again, as if its last ask had not been."""
+    """Let what a run was about be asked for again, as if its last ask had not been.
+
+    A backfill sees in the tables itself what lacks.
+    """
+    if run.reason == Reason.BACKFILL:
+        return
     if run.kind == Kind.DISCOVER:
         await connection.execute(
             "UPDATE credentials SET discover_due_at = least(discover_due_at, $2) WHERE credential_id = $1",

@@ -14,7 +14,7 @@ import structlog
 from shared.contracts import Diff, SyncFetched
 from shared.domain.cursor import next_cursor
 from shared.domain.participant import Removal
-from shared.domain.run import Kind, Mode, State
+from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection
 from shared.postgres.pool import notify
 from shared.postgres.runs import Ending, finish_run
@@ -66,7 +66,7 @@ async def complete_if_whole(
 ) -> bool:
     """Complete the run if all of its pass is applied and its end is known; say whether it did."""
     row = await connection.fetchrow(
-        "SELECT state, kind, mode, removals, event_ids, ranges, batches, credential_id, deadline_at,"
+        "SELECT state, kind, mode, reason, race_id, removals, event_ids, ranges, batches, credential_id, deadline_at,"
         " progress->'end' AS ending FROM sync_runs WHERE run_id = $1 FOR UPDATE",
         run_id,
     )
@@ -80,7 +80,7 @@ async def complete_if_whole(
     end = SyncFetched.model_validate({**orjson.loads(row["ending"]), "ranges": orjson.loads(row["ranges"])})
     cursor: datetime | None = None
     if row["kind"] == Kind.RACE:
-        whole = await _is_whole(connection, place, row["event_ids"], now)
+        whole = row["reason"] != Reason.BACKFILL and await _is_whole(connection, place, row["event_ids"], now)
         if row["mode"] == Mode.FULL:
             await _remove_missing(
                 connection, run_id, place, row, end, whole=whole, house=house, settings=settings, now=now
@@ -90,6 +90,14 @@ async def complete_if_whole(
             await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
     elif row["kind"] == Kind.DISCOVER:
         await _mark_missing_races(connection, run_id, place, row, end, now)
+    elif row["kind"] == Kind.HISTORY and row["race_id"] is not None:
+        await connection.execute(
+            "UPDATE race_sync SET history_at = $4 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3",
+            place.provider_id,
+            place.timing_partner_id,
+            row["race_id"],
+            end.first_call_at,
+        )
     provider = by_id(place.provider_id).name
     ending = Ending(State.COMPLETED, cursor=cursor)
     done = await finish_run(

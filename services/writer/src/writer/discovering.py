@@ -130,9 +130,12 @@ async def _upsert_events(
                 touched.add(race.race_id)
         if not race.events_known:
             continue  # nobody is removed by silence, and no event either
+        # A list shows a race's current events only: one that is over is not missing because it is not shown any more.
         gone = await connection.fetch(
             "UPDATE events SET missing_at = $5 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3"
-            " AND NOT event_id = ANY($4) AND missing_at IS NULL AND fetched_at <= $6 RETURNING event_id",
+            " AND NOT event_id = ANY($4) AND missing_at IS NULL AND fetched_at <= $6"
+            " AND coalesce(greatest(ends_at, starts_at), $6) > $6::timestamptz - interval '1 hour'"
+            " RETURNING event_id",
             place.provider_id,
             place.timing_partner_id,
             race.race_id,

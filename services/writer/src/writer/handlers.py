@@ -4,7 +4,7 @@ import structlog
 
 from shared.bus.port import Delivery
 from shared.contracts import ParticipantsFetched, ParticipantsRemoved, RacesFetched, SyncFetched, decode
-from shared.domain.run import State
+from shared.domain.run import Reason, State
 from shared.errors import Never
 from shared.postgres import Connection
 from shared.postgres.runs import Ending, finish_run
@@ -63,12 +63,15 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
     provider, now = by_name(body.provider), house.clock.now()
     async with house.database.transaction("ending a run") as connection:
         subject = await connection.fetchrow(
-            "SELECT timing_partner_id, race_id, credential_id, kind, attempt FROM sync_runs WHERE run_id = $1",
+            "SELECT timing_partner_id, race_id, credential_id, kind, reason, attempt FROM sync_runs WHERE run_id = $1",
             body.run_id,
         )
         if subject is None:
             raise Never(f"run {body.run_id} does not exist", reason="unknown_run")
         place = store.Place(provider.provider_id, subject["timing_partner_id"], subject["race_id"] or "")
+        # What is refused of a race's past says nothing of its present.
+        refuses = body.failure is not None and body.failure.consequence == "race"
+        refuses = refuses and subject["reason"] != Reason.BACKFILL
         if place.race_id:
             await store.lock_race(connection, place)
         else:
@@ -76,14 +79,16 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
         if body.failure is not None:
             if body.attempt < subject["attempt"]:
                 return  # another attempt has taken over since
-            await _fail(connection, body, place, house=house)
+            await _fail(connection, body, place, kind=subject["kind"], refuses=refuses, house=house)
         elif await record_end(connection, body):
             await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
-    if body.failure is not None and body.failure.consequence == "race":
+    if refuses:
         await look_soon(house, subject["credential_id"])
 
 
-async def _fail(connection: Connection, body: SyncFetched, place: store.Place, *, house: House) -> None:
+async def _fail(
+    connection: Connection, body: SyncFetched, place: store.Place, *, kind: str, refuses: bool, house: House
+) -> None:
     assert body.failure is not None
     now = house.clock.now()
     ending = Ending(State.FAILED, body.failure.code, body.failure.message)
@@ -98,8 +103,8 @@ async def _fail(connection: Connection, body: SyncFetched, place: store.Place, *
     )
     if not ended:
         return
-    metrics.runs_finished.labels(body.provider, "race" if place.race_id else "discover", State.FAILED).inc()
-    if body.failure.consequence == "race" and place.race_id:
+    metrics.runs_finished.labels(body.provider, kind, State.FAILED).inc()
+    if refuses and place.race_id:
         # Until something changes: a discovery that finds the race changed makes it active again.
         await connection.execute(
             "UPDATE race_sync SET state = 'refused', state_reason = $4, failures = failures + 1"

@@ -45,7 +45,7 @@ class SyncRequest(Body):
     reason: Reason = Reason.INJECTED
     mode: Mode = Mode.INCREMENTAL
     removals: bool = True
-    race_id: str | None = Field(default=None, description="the race, unless kind is discover")
+    race_id: str | None = Field(default=None, description="the race, unless a key's list is asked for")
     event_ids: tuple[str, ...] = Field(default=(), description="the wanted events of the race")
     modified_after: AwareDatetime | None = Field(default=None, description="the cursor; absent in a full pass")
     removed_after: AwareDatetime | None = Field(

@@ -10,6 +10,7 @@ class Kind(StrEnum):
     RACE = "race"  # a race's participants, all wanted events at once
     BIB = "bib"  # one bib, live
     VERIFY = "verify"  # does this key open anything
+    HISTORY = "history"  # a key's races since the beginning; with a race, every event that it ever had
     REPLAY = "replay"  # archived or hand-written records, applied again; nothing is called
 
 

@@ -43,7 +43,7 @@ async def gather(database: Database, now: datetime) -> Facts:
         partners=await all_partners(database),
         races=await _races(database, now),
         refused_races=await database.fetchval("SELECT count(*) FROM race_sync WHERE state = 'refused'"),
-        budgets=await _budgets(database, now),
+        budgets=await budgets(database, now),
         runs=await database.fetch(
             "SELECT state, sync_class, count(*) AS runs, min(requested_at) AS oldest_at, min(not_before) AS next_at"
             " FROM sync_runs WHERE state IN ('queued', 'requested', 'running', 'fetched') GROUP BY 1, 2"
@@ -99,7 +99,8 @@ async def _races(database: Database, now: datetime) -> list[Watched]:
     return [Watched(row["timing_partner_id"], row["race_id"], row["starts"], row["last_confirmed_at"]) for row in rows]
 
 
-async def _budgets(database: Database, now: datetime) -> list[Any]:
+async def budgets(database: Database, now: datetime) -> list[Any]:
+    """Each key's limit, what counts of it now, and until when it is blocked."""
     return await database.fetch(
         """
         SELECT v.name AS provider, k.fingerprint,

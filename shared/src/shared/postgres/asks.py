@@ -41,15 +41,20 @@ class Ask:
     def subject(self) -> str:
         """What at most one outstanding run may be about."""
         where = f"{self.provider_id}:{self.timing_partner_id}"
+        word: str
+        what: object
         match self.kind:
-            case Kind.RACE:
-                return f"race:{where}:{self.race_id}"
-            case Kind.DISCOVER | Kind.VERIFY:
-                return f"{self.kind}:{where}:{self.credential_id}"
+            case Kind.RACE:  # a backfill's events are others than those that the fresh asks for
+                word, what = "backfill" if self.reason is Reason.BACKFILL else "race", self.race_id
             case Kind.BIB:
-                return f"bib:{where}:{self.race_id}:{self.bib}"
+                word, what = "bib", f"{self.race_id}:{self.bib}"
+            case Kind.HISTORY if self.race_id is not None:
+                word, what = "history", self.race_id
+            case Kind.DISCOVER | Kind.VERIFY | Kind.HISTORY:
+                word, what = self.kind, f"key {self.credential_id}" if self.kind is Kind.HISTORY else self.credential_id
             case Kind.REPLAY:
                 return f"replay:{self.run_id}"
+        return f"{word}:{where}:{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     None when there is nothing to ask for (a race without wanted events). The caller's transaction must be open; the
     subject's row is locked first, so that two askers cannot both insert.
     """
-    if wish.kind in {Kind.RACE, Kind.BIB}:
+    if wish.race_id is not None:
         await connection.execute(
             "SELECT 1 FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE",
             wish.provider_id,
@@ -117,8 +122,8 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
         " WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched') ORDER BY state = 'queued' DESC",
         wish.subject,
     )
-    if wish.race_id is not None:
-        assert wish.kind in {Kind.RACE, Kind.BIB}
+    if wish.kind in {Kind.RACE, Kind.BIB}:
+        assert wish.race_id is not None
         found = await wanted_events(
             connection, wish.provider_id, wish.timing_partner_id, wish.race_id, now, wish.event_ids, wish.tail
         )

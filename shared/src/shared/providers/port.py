@@ -124,11 +124,13 @@ class Provider:
     capabilities: Capabilities
     # what to ask
     ask_races: Callable[..., Call]  # (*, page: int, start_date: date)
+    ask_race: Callable[[str], Call]  # (race_id): with every event that it ever had
     ask_participants: Callable[..., Call]  # (race_id, event_ids, *, after_id, modified_after, page_size, include)
     ask_removed: Callable[..., Call]  # (race_id, event_ids, *, after_id, modified_after)
     ask_bib: Callable[..., Call]  # (race_id, event_ids, number, *, include)
     # how to read the answers: each raises ProviderFailure
     read_races: Callable[[Answer], Page]
+    read_race: Callable[[Answer], Page]  # one record, as in a list of races
     read_participants: Callable[[Answer], Page]
     read_removed: Callable[[Answer], Page]
     check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for

@@ -58,8 +58,10 @@ def _text(moment: Any) -> str | None:
     return None if moment is None else str(moment.isoformat())
 
 
-async def compare(database: Database, provider: PretendProvider, keys: Mapping[str, int], into: Comparison) -> None:
-    """Compare every active person of every future event; ``keys`` says which partner each key belongs to."""
+async def compare(
+    database: Database, provider: PretendProvider, keys: Mapping[str, int], into: Comparison, *, scope: str = "future"
+) -> None:
+    """Compare every active person of every future (or all) event; ``keys`` says which partner each key belongs to."""
     for key, timing_partner_id in keys.items():
         rows = await database.fetch(
             """
@@ -70,7 +72,7 @@ async def compare(database: Database, provider: PretendProvider, keys: Mapping[s
             timing_partner_id,
         )
         stored = {row["registration_id"]: dict(row) for row in rows}
-        async for truth in provider.truth(key):
+        async for truth in provider.truth(key, scope=scope):
             into.compared += 1
             row = stored.pop(truth["registration_id"], None)
             if row is None:

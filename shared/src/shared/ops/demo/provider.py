@@ -51,9 +51,16 @@ class PretendProvider:
             Partner(each["name"], each["form"], each["key"], each["secret"]) for each in await self.get("/partners")
         ]
 
-    async def truth(self, key: str, race_ids: Sequence[str] = ()) -> AsyncIterator[dict[str, Any]]:
-        """Everybody of a key's future events, active ones, as a correct client should have stored them."""
-        parameters: dict[str, str | list[str]] = {"key": key, "status": "active", "race_id": list(race_ids)}
+    async def truth(
+        self, key: str, race_ids: Sequence[str] = (), scope: str = "future"
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Everybody of a key's future (or all) events, active ones, as a correct client should have stored them."""
+        parameters: dict[str, str | list[str]] = {
+            "key": key,
+            "status": "active",
+            "race_id": list(race_ids),
+            "scope": scope,
+        }
         answer = await self._http.get("/truth", params=parameters)
         answer.raise_for_status()
         for line in answer.content.splitlines():

@@ -5,8 +5,8 @@ from shared.providers.runsignup.capabilities import CAPABILITIES
 from shared.providers.runsignup.keys import check_key
 from shared.providers.runsignup.mapping import MAPPING_VERSION, map_participant, map_removal
 from shared.providers.runsignup.races import map_race
-from shared.providers.runsignup.readers import check_page, read_participants, read_races, read_removed
-from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_races, ask_removed
+from shared.providers.runsignup.readers import check_page, read_participants, read_race, read_races, read_removed
+from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_race, ask_races, ask_removed
 
 RUNSIGNUP = Provider(
     name="runsignup",
@@ -15,10 +15,12 @@ RUNSIGNUP = Provider(
     mapping_version=MAPPING_VERSION,
     capabilities=CAPABILITIES,
     ask_races=ask_races,
+    ask_race=ask_race,
     ask_participants=ask_participants,
     ask_removed=ask_removed,
     ask_bib=ask_bib,
     read_races=read_races,
+    read_race=read_race,
     read_participants=read_participants,
     read_removed=read_removed,
     check_page=check_page,

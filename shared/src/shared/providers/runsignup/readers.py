@@ -32,6 +32,15 @@ def read_races(answer: Answer) -> Page:
     return Page(races, len(races), None, None, answered_at)
 
 
+def read_race(answer: Answer) -> Page:
+    """One race with its events, as in a list of races (runsignup.com/API/race/:race_id)."""
+    document, answered_at = open_answer(answer)
+    race = document.get("race") if isinstance(document, dict) else None
+    if not isinstance(race, dict):
+        raise failure("unknown_form", answered_at=answered_at)
+    return Page([race], 1, None, None, answered_at)
+
+
 def read_participants(answer: Answer) -> Page:
     """Active people, of all events together (runsignup.com/API/race/:race_id/participants).
 

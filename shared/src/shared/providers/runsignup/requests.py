@@ -49,6 +49,11 @@ def ask_races(*, page: int, start_date: date) -> Call:
     )
 
 
+def ask_race(race_id: str) -> Call:
+    """One race with every event that it ever had (runsignup.com/API/race/:race_id); a list shows the current ones."""
+    return Call(f"/race/{_race(race_id)}", (JSON, ("include_event_days", "T")))
+
+
 def ask_participants(
     race_id: str,
     event_ids: Iterable[str],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.providers.port import Answer, Consequence, Page, ProviderFailure
-from shared.providers.runsignup.readers import check_page, read_participants, read_races, read_removed
+from shared.providers.runsignup.readers import check_page, read_participants, read_race, read_races, read_removed
 from tests.unit.shared.providers.runsignup.cases import answer, raw_person, sample
 
 EVENT = {"event_id": 900101, "participants": []}
@@ -20,6 +20,16 @@ def page_of(*people: Any) -> Page:
 
 def ids(page: Page) -> list[int]:
     return [record["registration_id"] for record in page.records]
+
+
+def test_one_race_is_a_list_of_one() -> None:
+    assert read_race(answer({"race": {"race_id": 1}})).records == [{"race_id": 1}]
+
+
+@pytest.mark.parametrize("document", [{}, [], {"race": None}, {"races": []}])
+def test_no_race_is_a_failure_and_no_empty_list(document: Any) -> None:
+    with pytest.raises(ProviderFailure):
+        read_race(answer(document))
 
 
 def test_people_stand_beside_their_event() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Never
-from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_races, ask_removed
+from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_race, ask_races, ask_removed
 
 
 def test_races_are_asked_with_their_events_a_thousand_at_a_time() -> None:
@@ -20,6 +20,11 @@ def test_races_are_asked_with_their_events_a_thousand_at_a_time() -> None:
         "page": "3",
         "start_date": "2026-11-17",
     }
+
+
+def test_a_race_is_asked_with_every_event_that_it_ever_had() -> None:
+    call = ask_race("81001")
+    assert (call.path, dict(call.parameters)) == ("/race/81001", {"format": "json", "include_event_days": "T"})
 
 
 def test_participants_of_all_events_are_asked_in_one_call() -> None:
