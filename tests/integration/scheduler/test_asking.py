@@ -68,7 +68,7 @@ async def test_a_request_uses_the_smallest_of_its_events_cursors(database: Datab
 
 
 async def test_a_race_that_is_over_is_not_asked_for(database: Database, tenant: Tenant) -> None:
-    await database.execute("UPDATE events SET starts_at = $1", NOON - timedelta(hours=1))
+    await database.execute("UPDATE events SET starts_at = $1", NOON - timedelta(hours=50))
     assert await asked(database, an_ask(tenant)) is None
     assert await requests(database) == []
 
@@ -76,7 +76,7 @@ async def test_a_race_that_is_over_is_not_asked_for(database: Database, tenant: 
 async def test_events_that_left_the_list_or_are_over_are_not_asked_for(database: Database) -> None:
     tenant = await a_partner(database)
     await a_race(database, tenant, events=("1", "2", "3", "10"), cursor=CURSOR)
-    await database.execute("UPDATE events SET starts_at = $1 WHERE event_id = '2'", NOON - timedelta(hours=2))
+    await database.execute("UPDATE events SET starts_at = $1 WHERE event_id = '2'", NOON - timedelta(hours=50))
     await database.execute("UPDATE events SET missing_at = $1 WHERE event_id = '3'", NOON)
     await asked(database, an_ask(tenant))
     assert [each.event_ids for each in await requests(database)] == [("1", "10")]

@@ -10,10 +10,11 @@ import orjson
 import pytest
 
 from scheduler import store
-from scheduler.handlers import cadence_of, tick
+from scheduler.handlers import tick
 from scheduler.measuring import measure
 from scheduler.settings import SchedulerSettings
 from scheduler.store import PORTION
+from shared.cadences import Cadences
 from shared.contracts import SyncRequest
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres import Database
@@ -22,6 +23,7 @@ from tests import fakes
 from tests.builders import EVENT, NOON, Tenant, a_partner, a_race, a_run, at, body_of
 
 SETTINGS = SchedulerSettings(jitter=0)
+CADENCES = Cadences(SETTINGS, {})
 
 
 @pytest.fixture
@@ -82,13 +84,93 @@ async def test_the_nearer_the_start_the_nearer_the_class_and_the_next_ask(
     assert (await schedule(database))["next_due_at"] == NOON + wait
 
 
-async def test_a_race_whose_last_moment_is_an_hour_ago_is_over_and_polled_no_more(
-    database: Database, house: House, tenant: Tenant
+async def test_a_race_that_is_over_falls_to_a_slow_tail_and_then_stops(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
 ) -> None:
-    await a_race(database, tenant, starts_at=NOON - timedelta(hours=2))
+    await a_race(database, tenant, starts_at=NOON - timedelta(hours=2), cursor=at(-60), last_full_at=at(-3600))
+    await tick(house, SETTINGS)
+    assert [each.sync_class for each in await requests(database)] == [SyncClass.ROUTINE]
+    assert (await schedule(database))["next_due_at"] == NOON + timedelta(hours=6)
+    await database.execute("DELETE FROM outbox")
+    await database.execute("UPDATE sync_runs SET state = 'completed'")
+    clock.pass_(48 * 3600)
     await tick(house, SETTINGS)
     assert (await schedule(database))["state"] == "over"
-    assert await requests(database) == []
+    assert [each for each in await requests(database) if each.race_id] == []
+
+
+async def test_a_virtual_event_is_not_chased_at_its_midnight_and_stays_fresh_while_people_register(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, starts_at=NOON + timedelta(hours=1), cursor=at(-60), last_full_at=at(-3600))
+    await database.execute(
+        "UPDATE events SET event_type = 'virtual_race', registration_closes_at = $1", NOON + timedelta(days=20)
+    )
+    await tick(house, SETTINGS)
+    row = await schedule(database)
+    assert (row["pace"], row["promised_seconds"], row["next_due_at"]) == ("long", 7200, NOON + timedelta(hours=1))
+    await database.execute("UPDATE race_sync SET next_due_at = $1", NOON)
+    await database.execute("UPDATE events SET starts_at = $1", NOON - timedelta(days=9))  # without an end, and not over
+    await tick(house, SETTINGS)
+    assert (await schedule(database))["pace"] == "long"
+
+
+async def test_a_race_follows_its_own_settings_before_its_partners_and_those_before_everybodys(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    for number, race in enumerate(("1", "2")):
+        events = (str(10_000 + number),)
+        await a_race(database, tenant, race, events=events, cursor=at(-60), last_full_at=at(-3600))
+    other = await a_partner(database)
+    await a_race(database, other, "3", events=("10003",), cursor=at(-60), last_full_at=at(-3600))
+    for partner, race, settings in (
+        (tenant, "", '{"interval_far_seconds": 1800, "near_hours": 48}'),
+        (tenant, "2", '{"interval_far_seconds": 600}'),
+        (other, "", '{"interval_far_seconds": "now and then"}'),  # by hand, and useless
+    ):
+        await database.execute("INSERT INTO cadences VALUES ($1, $2, $3)", partner.timing_partner_id, race, settings)
+    await tick(house, SETTINGS)
+    rows = await database.fetch("SELECT race_id, next_due_at FROM race_sync")
+    assert {row["race_id"]: row["next_due_at"] for row in rows} == {"1": at(1800), "2": at(600), "3": at(3600)}
+
+
+async def test_after_an_outage_a_race_is_asked_for_once_however_many_rounds_were_missed(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    """The scheduler was away for hours, and then the fetchers were: one request, and it asks from the newest cursor."""
+    gun = NOON + timedelta(hours=3)
+    await a_race(database, tenant, starts_at=gun, cursor=at(-60), last_full_at=at(-3600), last_asked_at=at(-7200))
+    for _ in range(30):
+        await tick(house, SETTINGS)
+        clock.pass_(60)
+    asked = [each for each in await requests(database) if each.race_id]
+    assert len({each.run_id for each in asked}) == 1
+    outstanding = "SELECT count(*) FROM sync_runs WHERE race_id IS NOT NULL AND state <> 'completed'"
+    assert await database.fetchval(outstanding) == 1
+    await database.execute("UPDATE sync_runs SET state = 'completed'")
+    await database.execute("UPDATE events SET cursor_at = $1", at(1700))
+    await tick(house, SETTINGS)
+    assert [each.modified_after for each in await requests(database)][-1] == at(1700)
+    assert await database.fetchval(outstanding) == 1
+
+
+async def test_a_full_pass_is_asked_for_as_race_day_begins_and_only_once(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    gun = NOON + timedelta(hours=4, minutes=1)
+    await a_race(database, tenant, starts_at=gun, cursor=at(-60), last_full_at=at(-3600))
+    await database.execute("UPDATE race_sync SET round = 1")
+    modes = []
+    for _ in range(4):
+        await tick(house, SETTINGS)
+        mode = await database.fetchval("SELECT mode FROM sync_runs WHERE state = 'requested' AND race_id IS NOT NULL")
+        if mode is not None:
+            modes.append(mode)
+            await database.execute("UPDATE sync_runs SET state = 'completed'")
+            if mode == Mode.FULL:
+                await database.execute("UPDATE race_sync SET last_full_at = $1", clock.now())
+        clock.pass_(60)
+    assert modes == [Mode.INCREMENTAL, Mode.FULL, Mode.INCREMENTAL, Mode.INCREMENTAL]
 
 
 async def test_an_event_without_a_known_start_is_kept_fresh_and_never_chased(
@@ -335,7 +417,7 @@ async def explained(database: Database, now: datetime) -> list[str]:
             return []
 
     async with database.transaction() as connection:
-        await store.due_races(Explaining(connection), now, PORTION)  # type: ignore[arg-type]  # all it uses is fetch
+        await store.due_races(Explaining(connection), now, PORTION, CADENCES)  # type: ignore[arg-type]  # uses fetch
     return plans
 
 
@@ -343,8 +425,8 @@ async def test_what_is_due_is_taken_in_its_order(database: Database, tenant: Ten
     for number in (3, 1, 2):
         await a_race(database, tenant, str(number), events=(f"{EVENT}{number}",), next_due_at=at(-number))
     async with database.transaction() as connection:
-        due = await store.due_races(connection, NOON, 2)
-    assert [each.race_id for each in due] == ["3", "2"]
+        due = await store.due_races(connection, NOON, 2, CADENCES)
+    assert [each.key.race_id for each in due] == ["3", "2"]
 
 
 # -- What stops everybody ----------------------------------------------------------------------------------------------
@@ -363,7 +445,7 @@ async def test_a_key_of_an_unknown_platform_waits_and_stops_nobody(
     await tick(house, SETTINGS)
     await tick(house, SETTINGS)
     async with database.connection() as connection:
-        await measure(connection, cadence_of(SETTINGS), house.clock.now())
+        await measure(connection, house.clock.now())
     assert len([each for each in await requests(database) if each.race_id]) == 1
 
 

@@ -10,7 +10,6 @@ from bib_watcher.settings import BibWatcherSettings
 from fetcher.settings import FetcherSettings
 from scheduler.settings import SchedulerSettings
 from shared.ops.backfill_forecast import Limits
-from shared.ops.freshness import Promise
 from shared.settings import Settings
 from writer.settings import WriterSettings
 
@@ -21,8 +20,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     FetcherSettings,
     WriterSettings,
     BibWatcherSettings,
-    Promise,  # others' settings, read for what they mean to an operator
-    Limits,
+    Limits,  # others' settings, read for what they mean to an operator
 )
 LINE = re.compile(r"^# (HUB_[A-Z_]+)=(\S*)", re.MULTILINE)
 

@@ -6,7 +6,7 @@ import structlog
 
 from scheduler import store
 from scheduler.backfilling import feed
-from scheduler.handlers import cadence_of, forget_messages, tick
+from scheduler.handlers import forget_messages, tick
 from scheduler.measuring import measure
 from scheduler.settings import SchedulerSettings
 from shared.bus.port import Delivery
@@ -47,7 +47,7 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
                 if house.clock.now() - measured > MEASURE_EVERY:
                     measured = house.clock.now()
                     async with house.database.connection("measuring") as connection:
-                        await measure(connection, cadence_of(settings), measured)
+                        await measure(connection, measured)
                 if house.clock.now() - cleaned > CLEAN_UP_EVERY:
                     cleaned = house.clock.now()
                     async with house.database.transaction("cleaning up") as connection:

@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scheduler import store
-from scheduler.planning import Cadence, class_at, mode_for, next_due
 from scheduler.settings import SchedulerSettings
+from shared.domain.cadence import Pace
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
+from shared.domain.schedule import mode_for, next_due, pace_at
+from shared.postgres import Connection
 from shared.postgres.asks import Ask, ask, send_request
 from shared.postgres.credentials import seal_new
 from shared.postgres.runs import Ending, finish_run
+from shared.postgres.schedules import load_cadences
 from shared.providers.registry import IDS, by_id
 from shared.runtime import House
 from shared.telemetry import metrics
@@ -24,21 +27,6 @@ NEVER_SO_LONG = timedelta(days=1)
 
 #: A lease that ended so long ago is not being renewed just now.
 LEASE_GRACE = timedelta(seconds=2)
-
-
-def cadence_of(settings: SchedulerSettings) -> Cadence:
-    """The settings, as the decisions know them."""
-    return Cadence(
-        far=timedelta(seconds=settings.interval_far_seconds),
-        near=timedelta(seconds=settings.interval_near_seconds),
-        raceday=timedelta(seconds=settings.interval_raceday_seconds),
-        near_window=timedelta(hours=settings.near_hours),
-        raceday_window=timedelta(hours=settings.raceday_hours),
-        after_start=timedelta(hours=settings.after_start_hours),
-        full_pass=timedelta(hours=settings.full_pass_hours),
-        removals_every=settings.removals_every,
-        jitter=settings.jitter,
-    )
 
 
 def deadline(settings: SchedulerSettings, sync_class: SyncClass, mode: Mode) -> int:
@@ -84,39 +72,45 @@ async def _discover(house: House, settings: SchedulerSettings, now: datetime) ->
 
 
 async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> bool:
-    cadence = cadence_of(settings)
     async with house.database.transaction("asking for due races") as connection:
-        due = await store.due_races(connection, now, store.PORTION, cadence.after_start)
+        cadences = await load_cadences(connection, settings)
+        due = await store.due_races(connection, now, store.PORTION, cadences)
         for race in due:
-            at = next_due(race.state, now, cadence, race.jitter)
-            if at is None or at > now:
-                await store.look_again(connection, race, at, asked_at=None)
+            pace = pace_at(race.state.spans, now, race.cadence)
+            at = next_due(race.state, now, race.cadence)
+            if pace is None or at is None or at > now:
+                await store.look_again(connection, race, at, now, pace, asked=False)
                 continue
-            sync_class = class_at(race.state.spans, now, cadence) or SyncClass.ROUTINE
-            mode, removals = mode_for(race.state, now, cadence)
-            provider = by_id(race.provider_id).name
-            reason = Reason.FIRST if race.state.last_full_at is None else Reason.SCHEDULE
-            wish = Ask(
-                run_id=house.new_id(),
-                kind=Kind.RACE,
-                provider=provider,
-                provider_id=race.provider_id,
-                timing_partner_id=race.timing_partner_id,
-                credential_id=race.credential_id,
-                source=SOURCE,
-                reason=reason,
-                sync_class=sync_class,
-                mode=mode,
-                removals=removals,
-                race_id=race.race_id,
-                deadline_seconds=deadline(settings, sync_class, mode),
-                tail=cadence.after_start,
-            )
-            await ask(connection, wish, now)
+            await _ask_for(connection, house, settings, race, pace, now)
             asked = replace(race.state, last_asked_at=now)
-            await store.look_again(connection, race, next_due(asked, now, cadence, race.jitter), asked_at=now)
-            metrics.runs_requested.labels(provider, Kind.RACE, sync_class, reason).inc()
+            await store.look_again(connection, race, next_due(asked, now, race.cadence), now, pace, asked=True)
     return len(due) == store.PORTION
+
+
+async def _ask_for(
+    connection: Connection, house: House, settings: SchedulerSettings, race: store.DueRace, pace: Pace, now: datetime
+) -> None:
+    mode, removals = mode_for(race.state, now, race.cadence)
+    provider = by_id(race.key.provider_id).name
+    reason = Reason.FIRST if race.state.last_full_at is None else Reason.SCHEDULE
+    wish = Ask(
+        run_id=house.new_id(),
+        kind=Kind.RACE,
+        provider=provider,
+        provider_id=race.key.provider_id,
+        timing_partner_id=race.key.timing_partner_id,
+        credential_id=race.credential_id,
+        source=SOURCE,
+        reason=reason,
+        sync_class=pace.sync_class,
+        mode=mode,
+        removals=removals,
+        race_id=race.key.race_id,
+        deadline_seconds=deadline(settings, pace.sync_class, mode),
+        tail=race.cadence.wanted,
+    )
+    await ask(connection, wish, now)
+    metrics.runs_requested.labels(provider, Kind.RACE, pace.sync_class, reason).inc()
 
 
 async def _promote(house: House, now: datetime) -> None:

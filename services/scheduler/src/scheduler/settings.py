@@ -1,26 +1,14 @@
 """The schedule: how often a race is asked for, by the time to its nearest start."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
-from shared.settings import SOURCES
+from shared.cadences import CadenceSettings
 
 
-class SchedulerSettings(BaseSettings):
-    """All in the environment, prefix ``HUB_``."""
+class SchedulerSettings(CadenceSettings):
+    """All in the environment, prefix ``HUB_``; how often a race is asked for stands in `shared/cadences.py`."""
 
-    model_config = SOURCES
-
-    interval_far_seconds: int = Field(default=3600, ge=1)  # more than 24 h before a start
-    interval_near_seconds: int = Field(default=900, ge=1)  # within 24 h
-    interval_raceday_seconds: int = Field(default=60, ge=1)  # within 4 h, until an hour past the start
-    near_hours: float = Field(default=24, gt=0)
-    raceday_hours: float = Field(default=4, gt=0)
-    after_start_hours: float = Field(default=1, ge=0)
-    jitter: float = Field(default=0.1, ge=0, lt=1)  # share of an interval, so that forty races do not tick together
     discovery_seconds: int = Field(default=3600, ge=1)  # between two looks at a credential's list of races
-    full_pass_hours: float = Field(default=24, gt=0)
-    removals_every: int = Field(default=5, ge=1)  # rounds
     tick_seconds: float = Field(default=1.0, gt=0)  # between two looks at what is due; a notification comes sooner
     deadline_raceday_seconds: int = Field(default=180, ge=1)  # from a run's first call to completion; then it expires
     deadline_near_seconds: int = Field(default=600, ge=1)

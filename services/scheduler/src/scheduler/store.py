@@ -1,14 +1,15 @@
 """What the scheduler reads and writes."""
 
-import zlib
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from scheduler.planning import RaceState, Span
+from shared.cadences import Cadences
+from shared.domain.cadence import Cadence, Pace
 from shared.domain.run import Kind, Reason
+from shared.domain.schedule import RaceState
 from shared.postgres import Connection
+from shared.postgres.schedules import RaceKey, event_times, hour_of
 
 #: Rows looked at in one transaction.
 PORTION = 200
@@ -18,28 +19,22 @@ PORTION = 200
 class DueRace:
     """A race to look at, with what the decision needs."""
 
-    provider_id: int
-    timing_partner_id: int
-    race_id: str
+    key: RaceKey
     credential_id: int
     state: RaceState
-
-    @property
-    def jitter(self) -> float:
-        """A number from 0 to 1, fixed for the race."""
-        return zlib.crc32(f"{self.timing_partner_id}:{self.race_id}".encode()) / 2**32
+    cadence: Cadence  # its own, spread, and stretched where this hour does not fit its key's budget
 
 
-async def due_races(
-    connection: Connection, now: datetime, limit: int, tail: timedelta = timedelta(hours=1)
-) -> list[DueRace]:
+async def due_races(connection: Connection, now: datetime, limit: int, cadences: Cadences) -> list[DueRace]:
     """Races to look at, locked for this transaction; another scheduler passes over them."""
     rows = await connection.fetch(
         """
-        SELECT r.provider_id, r.timing_partner_id, r.race_id, r.credential_id, r.last_asked_at, r.last_full_at, r.round
+        SELECT r.provider_id, r.timing_partner_id, r.race_id, r.credential_id, r.last_asked_at, r.last_full_at, r.round,
+            h.interval_seconds
         FROM race_sync r
         JOIN credentials c USING (credential_id)
         JOIN public.timing_partners p ON p.timing_partner_id = r.timing_partner_id
+        LEFT JOIN key_hours h ON (h.provider_id, h.fingerprint, h.hour) = (r.provider_id, c.fingerprint, $3)
         WHERE r.state = 'active' AND r.next_due_at <= $1 AND c.state IN ('new', 'active')
           AND coalesce(p.api_access_enabled, true)
         ORDER BY r.next_due_at LIMIT $2
@@ -47,55 +42,50 @@ async def due_races(
         """,
         now,
         limit,
+        hour_of(now),
     )
     if not rows:
         return []
-    events = await connection.fetch(
-        """
-        SELECT e.provider_id, e.timing_partner_id, e.race_id, e.starts_at, e.ends_at, e.cursor_at
-        FROM unnest($1::int[], $2::int[], $3::text[]) AS k (provider_id, timing_partner_id, race_id)
-        JOIN events e USING (provider_id, timing_partner_id, race_id)
-        WHERE e.missing_at IS NULL AND coalesce(greatest(e.ends_at, e.starts_at), $4) > $4::timestamptz - $5::interval
-        """,
-        [row["provider_id"] for row in rows],
-        [row["timing_partner_id"] for row in rows],
-        [row["race_id"] for row in rows],
-        now,
-        tail,
-    )
-    of_race = defaultdict(list)
-    for each in events:
-        of_race[each["provider_id"], each["timing_partner_id"], each["race_id"]].append(each)
+    keys = [RaceKey(row["provider_id"], row["timing_partner_id"], row["race_id"]) for row in rows]
+    events = await event_times(connection, keys, now, cadences.wanted)
     due = []
-    for row in rows:
-        wanted = of_race[row["provider_id"], row["timing_partner_id"], row["race_id"]]
-        # An event without a known start is looked at as if it began in a week: kept fresh, never chased.
-        spans = [Span(each["starts_at"] or now + timedelta(days=7), each["ends_at"]) for each in wanted]
+    for key, row in zip(keys, rows, strict=True):
+        cadence = cadences.of(key.timing_partner_id, key.race_id).jittered(key.place)
+        if row["interval_seconds"] is not None:
+            cadence = cadence.stretched(timedelta(seconds=row["interval_seconds"]))
+        wanted = events.get(key, [])
         state = RaceState(
-            spans=spans,
+            spans=[each.span(cadence) for each in wanted],
             last_asked_at=row["last_asked_at"],
             last_full_at=row["last_full_at"],
             round=row["round"],
-            has_cursor=all(each["cursor_at"] is not None for each in wanted),
+            has_cursor=all(each.cursor_at is not None for each in wanted),
         )
-        due.append(DueRace(row["provider_id"], row["timing_partner_id"], row["race_id"], row["credential_id"], state))
+        due.append(DueRace(key, row["credential_id"], state, cadence))
     return due
 
 
-async def look_again(connection: Connection, race: DueRace, at: datetime | None, *, asked_at: datetime | None) -> None:
-    """Set when a race is looked at next; None: it is over. ``asked_at`` counts a round."""
+async def look_again(
+    connection: Connection, race: DueRace, at: datetime | None, now: datetime, pace: Pace | None, *, asked: bool
+) -> None:
+    """Set when a race is looked at next, and its promise until then; None: it is over. ``asked`` counts a round."""
     await connection.execute(
         """
         UPDATE race_sync SET next_due_at = coalesce($4, next_due_at),
             state = CASE WHEN $4::timestamptz IS NULL THEN 'over' ELSE state END,
-            last_asked_at = coalesce($5, last_asked_at), round = round + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END
+            last_asked_at = CASE WHEN $6 THEN $5 ELSE last_asked_at END, round = round + $6::int,
+            pace_since = CASE WHEN pace IS DISTINCT FROM $7 THEN $5 ELSE pace_since END, pace = $7,
+            promised_seconds = $8
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
         """,
-        race.provider_id,
-        race.timing_partner_id,
-        race.race_id,
+        race.key.provider_id,
+        race.key.timing_partner_id,
+        race.key.race_id,
         at,
-        asked_at,
+        now,
+        asked,
+        None if pace is None else pace.value,
+        None if pace is None else race.cadence.promised(pace).total_seconds(),
     )
 
 

@@ -207,7 +207,7 @@ async def _is_whole(connection: Connection, place: store.Place, event_ids: list[
     left_out = await connection.fetchval(
         """
         SELECT 1 FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
-          AND coalesce(greatest(ends_at, starts_at), $5) > $5::timestamptz - interval '1 hour'
+          AND coalesce(last_moment_at, $5) > $5::timestamptz - interval '1 hour'
           AND NOT event_id = ANY($4)
         LIMIT 1
         """,

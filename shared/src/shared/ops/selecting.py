@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.domain.cadence import WANTED
 from shared.ops.failing import WrongUsage
 from shared.ops.show import clean
 from shared.postgres import Database
@@ -133,7 +134,7 @@ async def races_of(
         SELECT s.provider_id, s.timing_partner_id AS partner_id, s.race_id, s.credential_id, s.state,
             (SELECT count(*) FROM events e WHERE (e.provider_id, e.timing_partner_id, e.race_id)
                 = (s.provider_id, s.timing_partner_id, s.race_id) AND e.missing_at IS NULL
-                AND coalesce(greatest(e.ends_at, e.starts_at), $2) > $2::timestamptz - interval '1 hour')
+                AND coalesce(e.last_moment_at, $2) >= $2::timestamptz - $4::interval)
                 AS future_events
         FROM race_sync s WHERE s.timing_partner_id = ANY($1) AND ($3::text IS NULL OR s.race_id = $3)
         ORDER BY s.timing_partner_id, length(s.race_id), s.race_id
@@ -141,6 +142,7 @@ async def races_of(
         list(partner_ids),
         now,
         race_id,
+        WANTED,
     )
     return [Race(**dict(row)) for row in rows]
 

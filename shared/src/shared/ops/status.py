@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import typer
 
-from shared.domain.run import SyncClass
+from shared.cadences import CadenceSettings
+from shared.domain.cadence import Cadence, Pace
 from shared.ops import show
 from shared.ops.desk import NEEDED, Desk, at_desk
-from shared.ops.freshness import Freshness, Promise, judge, worst
+from shared.ops.freshness import Freshness, judge, worst
 from shared.ops.selecting import Partner
 from shared.ops.status_rows import Facts, gather
 from shared.settings import load
 
-CLASSES = (SyncClass.RACEDAY, SyncClass.NEAR, SyncClass.ROUTINE)
 SERVICES = (*NEEDED, "bib-watcher")
 
 #: An outbox row older than this means that nobody publishes.
@@ -29,20 +29,27 @@ def status(json: show.Json = False) -> None:
     """Show how things stand: what is wrong first, then partners with their freshness and budgets, then the rest.
 
     Freshness is the age of what is known of a race, counted from the first call of its last complete run; a race is
-    late when that is more than twice its interval.
+    late when that is more than its promise: twice its interval.
 
     Example: hub status
     """
 
     async def work(desk: Desk) -> None:
-        facts, promise = await gather(desk.database, desk.clock.now()), load(Promise)
-        races = [judge(race, promise, facts.now) for race in facts.races]
+        settings = load(CadenceSettings)
+        facts = await gather(desk.database, settings, desk.clock.now())
+        races = judged(facts)
         if json:
-            show.document(describe(facts, races, promise))
+            show.document(describe(facts, races, settings.cadence()))
         else:
             _tell(facts, races)
 
     at_desk(work)
+
+
+def judged(facts: Facts) -> list[Freshness]:
+    """Each race against its promise, what a race director would notice first at the top."""
+    races = [found for race in facts.races if (found := judge(race, facts.now)) is not None]
+    return sorted(races, key=lambda each: each.rank(facts.now))
 
 
 def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
@@ -55,11 +62,11 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         f"All calls to {each['provider']} are stopped until {show.stamp(each['until'])}: {each['reason']}."
         for each in facts.stops
     ]
-    for sync_class in CLASSES:
-        late = [race for race in races if race.is_late and race.sync_class is sync_class]
+    for pace in Pace:
+        late = [race for race in races if race.is_late and race.pace is pace]
         if late:
             oldest = max(race.age for race in late if race.age is not None)
-            lines.append(f"Late: {show.many(len(late), f'{sync_class} race')}, the oldest {show.length(oldest)} old.")
+            lines.append(f"Late: {show.many(len(late), f'{pace} race')}, the oldest {show.length(oldest)} old.")
     lines += [
         f"Key {key.fingerprint} of partner {partner.partner_id} is refused ({key.state_reason}); "
         f"then: hub partner verify {partner.partner_id}"
@@ -131,7 +138,7 @@ def _ordered(partners: Sequence[Partner], races: Sequence[Freshness]) -> list[Pa
 
     def place(partner: Partner) -> tuple[int, int, int]:
         mine = [race for race in races if race.partner_id == partner.partner_id]
-        nearest = min((race.sync_class.distance for race in mine), default=len(CLASSES))
+        nearest = min((race.pace.distance for race in mine), default=len(Pace))
         return -sum(race.is_late for race in mine), nearest, partner.partner_id
 
     return sorted(partners, key=place)
@@ -139,7 +146,7 @@ def _ordered(partners: Sequence[Partner], races: Sequence[Freshness]) -> list[Pa
 
 def _partner_line(partner: Partner, facts: Facts, races: Sequence[Freshness]) -> tuple[object, ...]:
     mine = [race for race in races if race.partner_id == partner.partner_id]
-    ages = (worst(mine, each) for each in CLASSES)
+    ages = (worst(mine, *each) for each in ((Pace.RACEDAY,), (Pace.NEAR,), (Pace.ROUTINE, Pace.LONG, Pace.TAIL)))
     keys = {key.fingerprint for key in partner.keys}
     calls = [each for each in facts.budgets if each["fingerprint"] in keys]
     states = sorted({key.state for key in partner.keys}) if partner.is_enabled else ["disabled"]
@@ -155,7 +162,7 @@ def _partner_line(partner: Partner, facts: Facts, races: Sequence[Freshness]) ->
     )
 
 
-def describe(facts: Facts, races: Sequence[Freshness], promise: Promise) -> dict[str, object]:
+def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict[str, object]:
     """The whole of it as JSON; the shape is told in ops/README.md."""
     return {
         "at": facts.now,
@@ -164,14 +171,14 @@ def describe(facts: Facts, races: Sequence[Freshness], promise: Promise) -> dict
             name: facts.services.get(name, 0) for name in (*SERVICES, *sorted(set(facts.services) - {*SERVICES}))
         },
         "freshness": {
-            sync_class.value: {
-                "races": sum(race.sync_class is sync_class for race in races),
-                "late": sum(race.sync_class is sync_class and race.is_late for race in races),
-                "not_loaded": sum(race.sync_class is sync_class and race.age is None for race in races),
-                "worst_seconds": _seconds(worst(races, sync_class)),
-                "promised_seconds": promise.interval(sync_class).total_seconds(),
+            pace.value: {
+                "races": sum(race.pace is pace for race in races),
+                "late": sum(race.pace is pace and race.is_late for race in races),
+                "not_loaded": sum(race.pace is pace and race.age is None for race in races),
+                "worst_seconds": _seconds(worst(races, pace)),
+                "promised_seconds": cadence.promised(pace).total_seconds(),
             }
-            for sync_class in CLASSES
+            for pace in Pace
         },
         "partners": [_described(partner, races) for partner in facts.partners],
         "budgets": [dict(each) for each in facts.budgets],
@@ -204,5 +211,5 @@ def _described(partner: Partner, races: Sequence[Freshness]) -> dict[str, object
         "races": len(mine),
         "people": partner.people,
         "late": sum(race.is_late for race in mine),
-        "worst_seconds": {sync_class.value: _seconds(worst(mine, sync_class)) for sync_class in CLASSES},
+        "worst_seconds": {pace.value: _seconds(worst(mine, pace)) for pace in Pace},
     }

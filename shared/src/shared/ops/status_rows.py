@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from shared.cadences import Cadences, CadenceValues
 from shared.ops.freshness import Watched
 from shared.ops.selecting import Partner, all_partners
 from shared.postgres import Database
 from shared.postgres.beats import living
+from shared.postgres.schedules import RaceKey, event_times, hour_of, load_cadences
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,17 @@ class Facts:
     archive_bytes: int
 
 
-async def gather(database: Database, now: datetime) -> Facts:
+async def gather(database: Database, base: CadenceValues, now: datetime) -> Facts:
     """Read all of it."""
+    async with database.connection("reading cadences") as connection:
+        cadences = await load_cadences(connection, base)
     outbox = await database.fetchrow("SELECT count(*) AS waiting, min(created_at) AS since FROM outbox")
     assert outbox is not None
     return Facts(
         now=now,
         services=await living(database, now),
         partners=await all_partners(database),
-        races=await _races(database, now),
+        races=await watched_races(database, cadences, now),
         refused_races=await database.fetchval("SELECT count(*) FROM race_sync WHERE state = 'refused'"),
         budgets=await budgets(database, now),
         runs=await database.fetch(
@@ -81,22 +85,36 @@ async def gather(database: Database, now: datetime) -> Facts:
     )
 
 
-async def _races(database: Database, now: datetime) -> list[Watched]:
-    rows = await database.fetch(
-        """
-        SELECT s.timing_partner_id, s.race_id, s.last_confirmed_at, array_agg(e.starts_at) AS starts
-        FROM race_sync s JOIN credentials c USING (credential_id)
-        JOIN public.timing_partners p ON p.timing_partner_id = s.timing_partner_id
-        JOIN events e
-            ON (e.provider_id, e.timing_partner_id, e.race_id) = (s.provider_id, s.timing_partner_id, s.race_id)
-        WHERE s.state = 'active' AND c.state <> 'disabled' AND coalesce(p.api_access_enabled, true)
-          AND e.missing_at IS NULL
-          AND coalesce(greatest(e.ends_at, e.starts_at), $1) > $1::timestamptz - interval '1 hour'
-        GROUP BY 1, 2, 3
-        """,
-        now,
-    )
-    return [Watched(row["timing_partner_id"], row["race_id"], row["starts"], row["last_confirmed_at"]) for row in rows]
+async def watched_races(database: Database, cadences: Cadences, now: datetime) -> list[Watched]:
+    """Every race that is polled, with the cadence that holds for it now."""
+    async with database.connection("reading the schedule") as connection:
+        times = await event_times(connection, None, now, cadences.wanted)
+        rows = await connection.fetch(
+            """
+            SELECT s.provider_id, s.timing_partner_id, s.race_id, r.name, s.last_confirmed_at,
+                greatest(h.interval_seconds, (SELECT interval_seconds FROM key_hours b
+                    WHERE (b.provider_id, b.fingerprint) = (s.provider_id, c.fingerprint)
+                      AND b.hour = date_trunc('hour', s.last_confirmed_at, 'UTC'))) AS interval_seconds
+            FROM race_sync s JOIN credentials c USING (credential_id)
+            JOIN public.timing_partners p ON p.timing_partner_id = s.timing_partner_id
+            LEFT JOIN races r ON (r.provider_id, r.timing_partner_id, r.race_id)
+                = (s.provider_id, s.timing_partner_id, s.race_id)
+            LEFT JOIN key_hours h ON (h.provider_id, h.fingerprint, h.hour) = (s.provider_id, c.fingerprint, $1)
+            WHERE s.state = 'active' AND c.state <> 'disabled' AND coalesce(p.api_access_enabled, true)
+            """,
+            hour_of(now),
+        )
+    found = []
+    for row in rows:
+        key = RaceKey(row["provider_id"], row["timing_partner_id"], row["race_id"])
+        if key not in times:
+            continue
+        cadence = cadences.of(key.timing_partner_id, key.race_id)
+        if row["interval_seconds"] is not None:
+            cadence = cadence.stretched(timedelta(seconds=row["interval_seconds"]))
+        spans = [each.span(cadence) for each in times[key]]
+        found.append(Watched(key.timing_partner_id, key.race_id, row["name"], spans, cadence, row["last_confirmed_at"]))
+    return found
 
 
 async def budgets(database: Database, now: datetime) -> list[Any]:

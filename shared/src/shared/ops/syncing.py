@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from shared.domain.cadence import WANTED
 from shared.errors import Later
 from shared.ops import show
 from shared.ops.desk import Desk, at_desk, nobody_runs, require_services
@@ -105,10 +106,11 @@ async def _named_races(desk: Desk, partners: Sequence[Partner], choice: Choice) 
 async def _is_future(desk: Desk, event_id: str, races: Sequence[Race]) -> bool:
     found = await desk.database.fetchval(
         "SELECT EXISTS (SELECT 1 FROM events WHERE event_id = $1 AND timing_partner_id = ANY($2) AND missing_at IS NULL"
-        " AND coalesce(greatest(ends_at, starts_at), $3) > $3::timestamptz - interval '1 hour')",
+        " AND coalesce(last_moment_at, $3) >= $3::timestamptz - $4::interval)",
         event_id,
         [race.partner_id for race in races],
         desk.clock.now(),
+        WANTED,
     )
     return bool(found)
 

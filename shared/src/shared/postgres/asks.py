@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 
 from shared.contracts import SyncRequest, encode
 from shared.domain.asking import Strength, Verdict, judge
+from shared.domain.cadence import WANTED
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres.outbox import tell
 from shared.postgres.pool import Connection, notify
@@ -35,7 +36,7 @@ class Ask:
     bib: str | None = None
     deadline_seconds: int = 1800
     needs_fresh: bool = False  # only a run whose first call comes after this ask satisfies it
-    tail: timedelta = timedelta(hours=1)  # how long after its last moment an event is still wanted
+    tail: timedelta = WANTED  # how long after its last moment an event is still wanted
 
     @property
     def subject(self) -> str:
@@ -73,14 +74,14 @@ async def wanted_events(
     race_id: str,
     now: datetime,
     only: tuple[str, ...] = (),
-    tail: timedelta = timedelta(hours=1),
+    tail: timedelta = WANTED,
 ) -> Wanted:
     """The race's events still on the provider's list whose last moment is not longer ago than ``tail``."""
     rows = await connection.fetch(
         """
         SELECT event_id, cursor_at, removals_cursor_at FROM events
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
-          AND coalesce(greatest(ends_at, starts_at), $4) > $4::timestamptz - $6::interval
+          AND coalesce(last_moment_at, $4) >= $4::timestamptz - $6::interval
           AND (cardinality($5::text[]) = 0 OR event_id = ANY($5))
         ORDER BY length(event_id), event_id
         """,
