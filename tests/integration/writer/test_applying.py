@@ -9,11 +9,13 @@ import orjson
 import pytest
 
 from shared.contracts import ParticipantsChanged
-from shared.domain.participant import Participant
+from shared.domain.participant import Identity, Participant
 from shared.domain.run import Mode, State
 from shared.errors import Never
 from shared.postgres import Database
 from shared.providers import registry
+from shared.providers.runsignup import mapping
+from shared.providers.runsignup.mapping import identify
 from shared.runtime import House
 from tests import fakes
 from tests.builders import (
@@ -173,15 +175,55 @@ async def test_a_new_mapping_rewrites_a_row_of_equal_version(
     record = a_participant_record(bib="7", first_name="ada")
     await fakes.write(house, a_batch(tenant, run_id, [record], fetched_at=at(5)))
 
-    def map_better(raw: Any, race_id: str) -> Any:
-        mapped = PROVIDER.map_participant(raw, race_id)
+    def map_better(raw: Any, race_id: str, who: Identity | None = None) -> Any:
+        mapped = PROVIDER.map_participant(raw, race_id, who)
         assert isinstance(mapped, Participant)
-        return mapped._replace(first_name="Ada", content_hash=b"another")
+        return mapped._replace(first_name="Ada")
 
+    monkeypatch.setattr(mapping, "MAPPING_VERSION", mapping.MAPPING_VERSION + 1)
     monkeypatch.setitem(registry.PROVIDERS, PROVIDER.name, replace(PROVIDER, map_participant=map_better))
     replayed = await a_run(database, tenant, state=State.COMPLETED)
     await fakes.write(house, a_batch(tenant, replayed, [record], fetched_at=at(5)))
     assert (await person(database))["first_name"] == "Ada"
+
+
+async def test_a_record_that_comes_differently_and_says_the_same_is_unchanged(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    run_id = await a_run(database, tenant)
+    record = a_participant_record(bib="7")
+    renewed = {**record, "a_new_field_of_the_vendor": 1}
+    await fakes.write(house, a_batch(tenant, run_id, [record], fetched_at=at(5)))
+    before = await person(database)
+    await fakes.write(house, a_batch(tenant, run_id, [renewed], sequence=2, fetched_at=at(6)))
+    after = await person(database)
+    assert await counts(database, run_id) == {"added": 1, "unchanged": 1}
+    assert len(await feed(database)) == 1
+    assert {name for name, value in after.items() if value != before[name]} == {"content_hash", "fetched_at"}
+    assert after["content_hash"] == identify([renewed], RACE)[0].content_hash  # next time it is known at once
+
+
+async def test_of_two_records_of_one_registration_the_later_counts_whichever_is_stored(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    run_id = await a_run(database, tenant)
+    twice = [a_participant_record(bib="7"), a_participant_record(bib="8")]
+    for number in (1, 2):
+        await fakes.write(house, a_batch(tenant, run_id, twice, sequence=number, fetched_at=at(number)))
+    assert (await person(database))["bib"] == "8"
+    assert await counts(database, run_id) == {"added": 1, "unchanged": 1}
+
+
+async def test_a_batch_of_known_and_unknown_people_is_applied_whole(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    """The first one's being known or not is only a guess at what is to be mapped, and when."""
+    await loaded(database, house, tenant, 7002)
+    run_id = await a_run(database, tenant)
+    for number, ids in enumerate(((7001, 7002, 7003), (7002, 7004)), 1):
+        records = [a_participant_record(each, bib=str(each)) for each in ids]
+        await fakes.write(house, a_batch(tenant, run_id, records, sequence=number, fetched_at=at(5 + number)))
+    assert await active(database) == {"7001", "7002", "7003", "7004"}
 
 
 async def test_the_raw_batch_is_kept_as_it_came(database: Database, house: House, tenant: Tenant) -> None:
@@ -267,8 +309,8 @@ async def test_rows_that_the_database_cannot_store_are_found_and_cost_nobody_els
 ) -> None:
     """The mapping makes everything storable that we know of; this one has forgotten something."""
 
-    def forgetful(raw: Any, race_id: str) -> Any:
-        mapped = PROVIDER.map_participant(raw, race_id)
+    def forgetful(raw: Any, race_id: str, who: Identity | None = None) -> Any:
+        mapped = PROVIDER.map_participant(raw, race_id, who)
         assert isinstance(mapped, Participant)
         return mapped._replace(first_name="\0") if raw["registration_id"] in {7003, 7006} else mapped
 

@@ -4,7 +4,7 @@ The race's row is locked first; then inbox, archive, quarantine, comparison, row
 was the missing one, the end of its run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +12,10 @@ from zstandard import ZstdCompressor
 
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
-from shared.domain.participant import Participant, Removal
+from shared.domain.participant import Identity, Participant, Removal, Unusable
 from shared.errors import Never
 from shared.postgres import Connection
+from shared.providers.port import Provider
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
@@ -28,22 +29,15 @@ from writer.telling import tell_changes
 COMPRESSION_LEVEL = 1
 
 
-async def open_batch(
-    connection: Connection, body: ParticipantsFetched | ParticipantsRemoved, place: store.Place, now: datetime
-) -> tuple[store.RunRow, frozenset[str]]:
-    """Lock the race and load the run; raises Never for a race that was never discovered."""
+async def lock_race(connection: Connection, place: store.Place) -> frozenset[str]:
+    """Lock the race, and tell its known events; raises Never for a race that was never discovered."""
     events = await store.lock_race(connection, place)
     if events is None:
         raise Never(
             f"race {place.race_id} of partner {place.timing_partner_id} is not known; discover it first, then replay",
             reason="unknown_race",
         )
-    run = await store.load_run(connection, body.run_id)
-    if run is None:
-        await store.insert_injected_run(connection, body.run_id, place, body.credential_id, now)
-        run = await store.load_run(connection, body.run_id)
-        assert run is not None
-    return run, events
+    return events
 
 
 async def apply_people(
@@ -58,23 +52,31 @@ async def apply_people(
     provider, now = by_name(body.provider), house.clock.now()
     place = store.Place(provider.provider_id, body.timing_partner_id, body.race_id)
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
-    # Before the race is locked: so one batch of a race is mapped and packed while another is in the database.
-    people, packed = mapped.map_people(provider, body.records, body.race_id), _pack(raw)
+    who = provider.identify(body.records, body.race_id)
+    seen_ids = list(dict.fromkeys(each.registration_id for each in who if each.registration_id is not None))
+    unreadable = sum(each.registration_id is None for each in who)
+    packed = _pack(raw)
+    people = await _map_ahead(provider, body, place, who, house)
     async with house.database.transaction("applying a batch") as connection:
-        run, events = await open_batch(connection, body, place, now)
-        found = mapped.people(body.records, people, events, aside_ids)
-        if not await store.enter_inbox(
-            connection, batch, type=body.TYPE, now=now, seen_ids=found.seen_ids, unreadable=found.unreadable
-        ):
+        events = await lock_race(connection, place)
+        entered = await store.enter(
+            connection, batch, body, place, packed=packed, seen_ids=seen_ids, unreadable=unreadable, now=now
+        )
+        if entered is None:
             metrics.batches_duplicate.inc()
             return False
-        await _keep(connection, batch, body, packed, place)
+        familiar: frozenset[int] = frozenset()
+        if not people:
+            familiar = await participants.familiar(connection, place, mapped.comparable(who))
+            others = [number for number in range(len(who)) if number not in familiar]
+            people = await mapped.map_people(provider, body.records, body.race_id, who, others)
+        found = mapped.people(body.records, people, events, aside_ids)
         await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
-        key = await _key(connection, body.credential_id)
-        diffs, counts = await _write_people(connection, place, found.usable, key, body.fetched_at, now)
-        await tell_changes(connection, run, place, diffs, house=house, now=now)
-        await store.count(connection, body.run_id, {**counts, "quarantined": len(found.aside)})
-        await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
+        diffs, counts = await _write_people(connection, place, found.usable, entered.key, body.fetched_at, now)
+        counts[Outcome.UNCHANGED] += len(familiar)
+        await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
+        counted = {**counts, "quarantined": len(found.aside)}
+        await complete_if_whole(connection, body.run_id, place, counted, house=house, settings=settings, now=now)
     for outcome, number in counts.items():
         metrics.rows_written.labels(body.provider, outcome).inc(number)
     for each in found.aside:
@@ -82,11 +84,28 @@ async def apply_people(
     return True
 
 
+async def _map_ahead(
+    provider: Provider, body: ParticipantsFetched, place: store.Place, who: Sequence[Identity], house: House
+) -> dict[int, Participant | Unusable]:
+    """Map a batch of strangers before its race is locked: so one batch of a race is mapped while another is written.
+
+    Its first person tells what a batch is like: in a first load nobody is known. Elsewhere nearly everybody is stored
+    as they came, and who is not can be mapped under the lock. A wrong guess costs a little time.
+    """
+    strangers = False
+    if who and who[0].registration_id is not None:
+        async with house.database.connection("looking whether a batch is known") as connection:
+            strangers = not await participants.is_known(connection, place, who[0].registration_id)
+    return await mapped.map_people(provider, body.records, body.race_id, who, range(len(who)) if strangers else ())
+
+
 async def _write_people(
     connection: Connection, place: store.Place, people: list[Participant], key: str, fetched_at: datetime, now: datetime
 ) -> tuple[list[Diff], dict[str, int]]:
+    counts: dict[str, int] = dict.fromkeys(("added", "updated", "unchanged", "stale", "restored"), 0)
+    if not people:
+        return [], counts
     known = await participants.versions(connection, place, [each.registration_id for each in people])
-    counts = dict.fromkeys(("added", "updated", "unchanged", "stale", "restored"), 0)
     new: list[Participant] = []
     changed: list[Participant] = []
     restored: list[Participant] = []
@@ -102,20 +121,24 @@ async def _write_people(
             restored.append(each)
     diffs: list[Diff] = [_diff(each, "added", {"bib": (None, each.bib)} if each.bib else {}) for each in new]
     if changed or restored:
-        ids = {each.registration_id for each in (*changed, *restored)}
-        before = await participants.stored_rows(connection, place, list(ids))
+        both = {each.registration_id: each for each in (*changed, *restored)}
+        before = await participants.stored_rows(connection, place, list(both))
+        changes = {each.registration_id: differences(before[each.registration_id], each) for each in changed}
         back = {each.registration_id for each in restored}
-        written = {each.registration_id for each in changed}
-        for each in {each.registration_id: each for each in (*changed, *restored)}.values():
-            row = before[each.registration_id]
-            fields = differences(row, each) if each.registration_id in written else {}
-            if row["removed_at"] is not None:
-                fields.pop("bib", None)  # while gone, nobody wears it
-            if each.registration_id in back:
-                if (bib := each.bib if each.registration_id in written else row["bib"]) is not None:
-                    fields["bib"] = (None, bib)
-                fields["removed_reason"] = (row["removed_reason"], None)
-            diffs.append(_diff(each, "restored" if each.registration_id in back else "updated", fields))
+        diffs += [
+            _diff_of_known(
+                each, before[each.registration_id], changes.get(each.registration_id), each.registration_id in back
+            )
+            for each in both.values()
+            if changes.get(each.registration_id) or each.registration_id in back
+        ]
+        alike = [each for each in changed if not changes[each.registration_id]]
+        await participants.rehash(connection, place, alike, fetched_at=fetched_at)
+        for each in alike:
+            if each.registration_id not in back:
+                counts[Outcome.UPDATED] -= 1
+                counts[Outcome.UNCHANGED] += 1
+        changed = [each for each in changed if changes[each.registration_id]]
     if new:
         await participants.insert_new(connection, place, new, key=key, fetched_at=fetched_at, now=now)
     if changed:
@@ -124,6 +147,20 @@ async def _write_people(
         ids_back = [each.registration_id for each in restored]
         await participants.restore(connection, place, ids_back, fetched_at=fetched_at, now=now)
     return diffs, counts
+
+
+def _diff_of_known(
+    participant: Participant, row: Mapping[str, Any], changes: dict[str, tuple[Any, Any]] | None, is_back: bool
+) -> Diff:
+    """What becomes of a stored row; ``changes`` is None when its fields stay as they are."""
+    fields = dict(changes or {})
+    if row["removed_at"] is not None:
+        fields.pop("bib", None)  # while gone, nobody wears it
+    if is_back:
+        if (bib := participant.bib if changes else row["bib"]) is not None:
+            fields["bib"] = (None, bib)
+        fields["removed_reason"] = (row["removed_reason"], None)
+    return _diff(participant, "restored" if is_back else "updated", fields)
 
 
 def _diff(participant: Participant, kind: str, fields: dict[str, tuple[Any, Any]]) -> Diff:
@@ -141,12 +178,14 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
     place = store.Place(provider.provider_id, body.timing_partner_id, body.race_id)
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
     async with house.database.transaction("applying removals") as connection:
-        run, events = await open_batch(connection, body, place, now)
-        if not await store.enter_inbox(connection, batch, type=body.TYPE, now=now, seen_ids=None, unreadable=0):
+        events = await lock_race(connection, place)
+        entered = await store.enter(
+            connection, batch, body, place, packed=_pack(raw), seen_ids=None, unreadable=0, now=now
+        )
+        if entered is None:
             metrics.batches_duplicate.inc()
             return False
         found = mapped.removals(provider, body.records, body.race_id, events)
-        await _keep(connection, batch, body, _pack(raw), place)
         await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
         known = await participants.versions(connection, place, [each.registration_id for each in found.usable])
         outcomes = {
@@ -164,15 +203,15 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
             if body.fetched_at >= known[each.registration_id].presence_at
             or rows[each.registration_id]["removed_reason"] == ABSENT
         ]
-        key = await _key(connection, body.credential_id)
-        await participants.insert_removed(connection, place, unseen, key=key, fetched_at=body.fetched_at, now=now)
+        await participants.insert_removed(
+            connection, place, unseen, key=entered.key, fetched_at=body.fetched_at, now=now
+        )
         await participants.mark_removed(connection, place, gone + again, fetched_at=body.fetched_at, now=now)
         diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
         diffs += [diff for each in again if (diff := _reason_diff(each, rows[each.registration_id])) is not None]
-        await tell_changes(connection, run, place, diffs, house=house, now=now)
+        await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
         counts = {"removed": len(gone), "quarantined": len(found.aside)}
-        await store.count(connection, body.run_id, counts)
-        await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
+        await complete_if_whole(connection, body.run_id, place, counts, house=house, settings=settings, now=now)
     metrics.rows_written.labels(body.provider, Outcome.REMOVED).inc(len(gone))
     return True
 
@@ -195,24 +234,6 @@ def _pack(raw: bytes) -> bytes:
     return ZstdCompressor(level=COMPRESSION_LEVEL).compress(raw)
 
 
-async def _keep(
-    connection: Connection,
-    batch: store.BatchId,
-    body: ParticipantsFetched | ParticipantsRemoved,
-    packed: bytes,
-    place: store.Place,
-) -> None:
-    await store.archive(
-        connection,
-        batch,
-        type=body.TYPE,
-        place=place,
-        fetched_at=body.fetched_at,
-        records=len(body.records),
-        body=packed,
-    )
-
-
 async def _put_aside(
     connection: Connection,
     aside: list[quarantine.Quarantined],
@@ -232,11 +253,3 @@ async def _put_aside(
             fetched_at=body.fetched_at,
             now=now,
         )
-
-
-async def _key(connection: Connection, credential_id: int) -> str:
-    """The fingerprint that stands in `credentials_used`; never the key."""
-    found: str | None = await connection.fetchval(
-        "SELECT fingerprint FROM credentials WHERE credential_id = $1", credential_id
-    )
-    return found or "unknown"

@@ -4,6 +4,7 @@ Whichever of two writers makes the pass complete, in whatever order batches and 
 transaction of a race locks the race's row first.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -62,14 +63,17 @@ async def record_end(connection: Connection, end: SyncFetched) -> bool:
 
 
 async def complete_if_whole(
-    connection: Connection, run_id: UUID, place: store.Place, *, house: House, settings: WriterSettings, now: datetime
+    connection: Connection,
+    run_id: UUID,
+    place: store.Place,
+    counts: Mapping[str, int],
+    *,
+    house: House,
+    settings: WriterSettings,
+    now: datetime,
 ) -> bool:
-    """Complete the run if all of its pass is applied and its end is known; say whether it did."""
-    row = await connection.fetchrow(
-        "SELECT state, kind, mode, reason, race_id, removals, event_ids, ranges, batches, credential_id, deadline_at,"
-        " progress->'end' AS ending FROM sync_runs WHERE run_id = $1 FOR UPDATE",
-        run_id,
-    )
+    """Add to the run's counts, and complete it if all of its pass is applied and its end known; say whether it did."""
+    row = await store.count(connection, run_id, counts)
     if row is None or row["state"] != State.FETCHED:
         return False
     if row["deadline_at"] is not None and row["deadline_at"] < now:

@@ -56,12 +56,8 @@ async def apply_races(body: RacesFetched, *, house: House, settings: WriterSetti
         changed = await _upsert_races(connection, place, races, credential, body.fetched_at, now)
         changed |= await _upsert_events(connection, place, races, credential, body.fetched_at, now)
         await _schedule(connection, place, races, changed, body.credential_id, now)
-        await store.count(
-            connection,
-            body.run_id,
-            {"updated": len(changed), "unchanged": len(races) - len(changed), "quarantined": len(aside)},
-        )
-        await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
+        counts = {"updated": len(changed), "unchanged": len(races) - len(changed), "quarantined": len(aside)}
+        await complete_if_whole(connection, body.run_id, place, counts, house=house, settings=settings, now=now)
     return True
 
 

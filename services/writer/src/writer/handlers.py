@@ -81,7 +81,7 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
                 return  # another attempt has taken over since
             await _fail(connection, body, place, kind=subject["kind"], refuses=refuses, house=house)
         elif await record_end(connection, body):
-            await complete_if_whole(connection, body.run_id, place, house=house, settings=settings, now=now)
+            await complete_if_whole(connection, body.run_id, place, {}, house=house, settings=settings, now=now)
     if refuses:
         await look_soon(house, subject["credential_id"])
 

@@ -1,10 +1,10 @@
 """The SQL of participants: set-based, inside the caller's transaction, the race's row locked first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from shared.domain.participant import Participant, Removal
+from shared.domain.participant import Identity, Participant, Removal
 from shared.postgres import Connection
 from writer.merging import Version
 from writer.store import Place
@@ -18,6 +18,44 @@ EACH_BY_KEY = """
             AND registration_id = wanted.registration_id OFFSET 0
     ) AS p
 """
+
+
+async def is_known(connection: Connection, place: Place, registration_id: str) -> bool:
+    """Whether this registration is stored at all, there or gone."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM participants WHERE provider_id = $1 AND timing_partner_id = $2"
+        " AND registration_id = $3)",
+        place.provider_id,
+        place.timing_partner_id,
+        registration_id,
+    )
+    return found
+
+
+async def familiar(connection: Connection, place: Place, identities: Mapping[int, Identity]) -> frozenset[int]:
+    """Those (by their number) who are stored exactly as they came, and are there.
+
+    Ids and hashes travel as one text each: asyncpg asks twice of each element of an array what it is, in Python, which
+    for 500 people costs more than all the rest of the statement.
+    """
+    if not identities:
+        return frozenset()
+    numbers: list[int] | None = await connection.fetchval(
+        """
+        SELECT array_agg(wanted.number::integer) FROM unnest(string_to_array($3, ' '), string_to_array($4, ' '),
+            string_to_array($5, ' ')) AS wanted (number, registration_id, content_hash), LATERAL (
+            -- By key, as above: with removed_at inside, a partial index would look better to the planner.
+            SELECT content_hash, removed_at FROM participants WHERE provider_id = $1 AND timing_partner_id = $2
+                AND registration_id = wanted.registration_id OFFSET 0
+        ) AS p WHERE p.content_hash = decode(wanted.content_hash, 'hex') AND p.removed_at IS NULL
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        " ".join(map(str, identities)),
+        " ".join([each.registration_id or "" for each in identities.values()]),
+        " ".join([each.content_hash.hex() for each in identities.values()]),
+    )
+    return frozenset(numbers or ())
 
 
 async def versions(connection: Connection, place: Place, registration_ids: list[str]) -> dict[str, Version]:
@@ -121,6 +159,25 @@ async def update_fields(
         now,
     )
     await connection.execute("DELETE FROM incoming")
+
+
+async def rehash(connection: Connection, place: Place, people: Sequence[Participant], *, fetched_at: datetime) -> None:
+    """Remember how people look now whose records came differently and say the same."""
+    if not people:
+        return
+    await connection.execute(
+        f"""
+        UPDATE participants p SET content_hash = r.content_hash, fetched_at = $3
+        FROM (SELECT $1::integer AS provider_id, $2::integer AS timing_partner_id, *
+            FROM unnest($4::text[], $5::bytea[]) AS r (registration_id, content_hash) OFFSET 0) r
+        WHERE {SAME_KEY.format("r")}
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        fetched_at,
+        [each.registration_id for each in people],
+        [each.content_hash for each in people],
+    )
 
 
 async def restore(

@@ -1,12 +1,15 @@
 """The writer's SQL: set-based, inside the caller's transaction, the race's row locked first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from shared.contracts import Diff
+from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection
 
@@ -53,8 +56,10 @@ async def load_run(connection: Connection, run_id: UUID) -> RunRow | None:
     row = await connection.fetchrow(
         "SELECT run_id, kind, mode, reason, state, event_ids, ranges FROM sync_runs WHERE run_id = $1", run_id
     )
-    if row is None:
-        return None
+    return None if row is None else _run(row)
+
+
+def _run(row: Any) -> RunRow:
     ranges = tuple((a, b, c) for a, b, c in orjson.loads(row["ranges"])) if row["ranges"] else None
     return RunRow(
         row["run_id"],
@@ -121,31 +126,67 @@ async def enter_inbox(
     return tag.endswith("1")
 
 
-async def archive(
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What applying a batch begins with."""
+
+    run: RunRow
+    key: str  # the fingerprint that stands in `credentials_used`; never the key
+
+
+async def enter(
     connection: Connection,
     batch: BatchId,
-    *,
-    type: str,  # noqa: A002
+    body: ParticipantsFetched | ParticipantsRemoved,
     place: Place,
-    fetched_at: datetime,
-    records: int,
-    body: bytes,
-) -> None:
-    """Keep a raw batch for replay; ``body`` is compressed already."""
-    await connection.execute(
-        "INSERT INTO raw_batches (run_id, attempt, sequence, type, provider_id, timing_partner_id, race_id, fetched_at,"
-        " records, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+    *,
+    packed: bytes,
+    seen_ids: list[str] | None,
+    unreadable: int,
+    now: datetime,
+) -> Entered | None:
+    """Note that a batch is applied, and keep it, ``packed``, for replay; None when it was applied already.
+
+    A hand-written batch comes without a run, and gets one.
+    """
+    row = await connection.fetchrow(
+        """
+        WITH entered AS (
+            INSERT INTO applied_batches (run_id, attempt, sequence, type, applied_at, seen_ids, unreadable)
+            VALUES ($1, $2, $3, $4, $5, string_to_array($6, ' '), $7) ON CONFLICT DO NOTHING RETURNING 1
+        ), kept AS (
+            INSERT INTO raw_batches (run_id, attempt, sequence, type, provider_id, timing_partner_id, race_id,
+                fetched_at, records, body)
+            SELECT $1, $2, $3, $4, $8, $9, $10, $11, $12, $13 FROM entered ON CONFLICT DO NOTHING
+        )
+        SELECT EXISTS (SELECT FROM entered) AS is_new, r.run_id, kind, mode, reason, state, event_ids, ranges,
+            (SELECT fingerprint FROM credentials WHERE credential_id = $14) AS fingerprint
+        FROM (VALUES ($1::uuid)) AS wanted (run_id) LEFT JOIN sync_runs r USING (run_id)
+        """,
         batch.run_id,
         batch.attempt,
         batch.sequence,
-        type,
+        body.TYPE,
+        now,
+        None if seen_ids is None else " ".join(seen_ids),
+        unreadable,
         place.provider_id,
         place.timing_partner_id,
         place.race_id,
-        fetched_at,
-        records,
-        body,
+        body.fetched_at,
+        len(body.records),
+        packed,
+        body.credential_id,
     )
+    assert row is not None
+    if not row["is_new"]:
+        return None
+    run = None if row["kind"] is None else _run(row)
+    if run is None:
+        await insert_injected_run(connection, body.run_id, place, body.credential_id, now)
+        run = await load_run(connection, body.run_id)
+        assert run is not None
+    return Entered(run, row["fingerprint"] or "unknown")
 
 
 async def record_changes(connection: Connection, run: RunRow, place: Place, diffs: list[Diff], now: datetime) -> int:
@@ -193,13 +234,15 @@ async def record_changes(connection: Connection, run: RunRow, place: Place, diff
     return batch_id
 
 
-async def count(connection: Connection, run_id: UUID, counts: dict[str, int]) -> None:
-    """Add to a run's counts."""
-    await connection.execute(
+async def count(connection: Connection, run_id: UUID, counts: Mapping[str, int]) -> Any:
+    """Add to a run's counts; what its end is decided by, None for a run that does not exist."""
+    return await connection.fetchrow(
         """
         UPDATE sync_runs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, stale = stale + $5,
             removed = removed + $6, restored = restored + $7, quarantined = quarantined + $8
         WHERE run_id = $1
+        RETURNING state, kind, mode, reason, race_id, removals, event_ids, ranges, batches, credential_id, deadline_at,
+            progress->'end' AS ending
         """,
         run_id,
         *(

@@ -36,7 +36,15 @@ class Participant(NamedTuple):
     additional_data: str
     provider_modified_at: datetime | None
     notes: str | None  # which fields could not be used and were left empty, in words; None when all could
-    content_hash: bytes  # over all fields above
+    content_hash: bytes  # of the record as it was sent, and of the mapping's version: the same hash, the same fields
+
+
+class Identity(NamedTuple):
+    """Whom a record is about, and whether it says anything new: what can be told of it without mapping it."""
+
+    registration_id: str | None  # None: it cannot be read, and the record is unusable
+    content_hash: bytes  # what the Participant that it maps to will have
+    is_clean: bool  # every text in it can be stored as it came
 
 
 class Removal(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.bus.port import Message
-from shared.postgres.pool import Connection, Database, notify
+from shared.postgres.pool import CHANNEL, Connection, Database
 
 #: One relay at a time, by advisory lock.
 RELAY_LOCK = 0x48554202
@@ -35,16 +35,19 @@ async def relay_lock(database: Database, on_loss: Callable[[], None]) -> "AsyncI
         try:
             yield connection
         finally:
-            with suppress(Exception):  # a connection that cannot do this is closed, and the lock with it
+            with suppress(Exception):
                 connection.remove_termination_listener(lost)
+            try:
                 await connection.execute("SELECT pg_advisory_unlock($1)", RELAY_LOCK, timeout=5)
+            except Exception:  # whatever it was: the lock must not stay with a connection that somebody else gets
+                connection.terminate()
 
 
 async def tell(connection: Connection, message: Message, *, now: datetime, batch_id: int | None = None) -> None:
     """Put a message into the outbox of this transaction; with ``batch_id`` it waits for its feed numbers."""
     await connection.execute(
-        "INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, batch_id, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "WITH told AS (INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, batch_id, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)) SELECT pg_notify($8, 'outbox')",
         UUID(message.id),
         message.type,
         message.routing_key,
@@ -52,8 +55,8 @@ async def tell(connection: Connection, message: Message, *, now: datetime, batch
         message.body,
         batch_id,
         now,
+        CHANNEL,
     )
-    await notify(connection, "outbox")
 
 
 async def number_changes(connection: Connection) -> int:

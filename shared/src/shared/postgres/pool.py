@@ -39,6 +39,7 @@ class Database:
                 max_size=size,
                 timeout=10,
                 command_timeout=120,
+                reset=_nothing_to_reset,
                 server_settings={"search_path": "hub, public", "application_name": name, "timezone": "UTC"},
             )
         return cls(url, pool)
@@ -119,6 +120,11 @@ class Database:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+
+async def _nothing_to_reset(_connection: Any) -> None:
+    """Nobody here changes a session's settings or leaves a cursor open: asyncpg's own reset would cost a round trip
+    for every connection that is given back. Who takes a session's lock lets go of it (`outbox.relay_lock`)."""
 
 
 async def notify(connection: Connection, word: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from shared.domain.participant import Participant, Removal, Unusable
+from shared.domain.participant import Identity, Participant, Removal, Unusable
 from shared.domain.race import Race
 from shared.errors import SyncError
 
@@ -136,6 +136,7 @@ class Provider:
     check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for
     # how to store them: pure, never raises for bad data
     map_race: Callable[[Any], Race | Unusable]
-    map_participant: Callable[..., Participant | Unusable]  # (raw, race_id)
+    identify: Callable[..., list[Identity]]  # (records, race_id): a fraction of mapping's cost
+    map_participant: Callable[..., Participant | Unusable]  # (raw, race_id, who: Identity | None = None)
     map_removal: Callable[..., Removal | Unusable]  # (pair, race_id)
     check_key: Callable[[str, str], str | None]  # (principal, secret): what is wrong with their form, in a sentence

@@ -18,10 +18,15 @@ DEEP = "nested too deeply, cut"
 def is_clean(value: Any) -> bool:
     """Whether the value can be stored as it is; one pass in C, so the usual record costs next to nothing."""
     try:
-        text = orjson.dumps(value)
+        return is_storable(orjson.dumps(value))
     except TypeError:  # half a surrogate pair, a number beyond 64 bits, too deep
         return False
-    return b"\\u0000" not in text and b"\xef\xbf\xbd" not in text
+
+
+def is_storable(text: bytes) -> bool:
+    """The same, of what is JSON text already."""
+    # Looking for one byte is several times faster than for three or six, and most records have neither.
+    return (b"\\" not in text or b"\\u0000" not in text) and (text.isascii() or b"\xef\xbf\xbd" not in text)
 
 
 def can_be_sent(value: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from shared.providers.runsignup.fields import read, table, text
+from shared.providers.runsignup.fields import read, table, text, texts
 from shared.providers.runsignup.spelling import flag, money
 
 Get = Callable[[str], Any]
@@ -27,6 +27,7 @@ PRICES = (
     "amount_paid",
 )
 TEAM = ("team_id", "team_name", "team_type_id", "team_type", "team_gender", "team_bib_num")
+ADDRESS = ("street", "city", "state", "zipcode", "country_code")
 ORDER = ("rsu_transaction_id", "transaction_id")
 AS_SENT = (
     "usatf_discount_additional_field",
@@ -49,20 +50,12 @@ NO_TEAM = orjson.dumps(dict.fromkeys(TEAM)).decode()
 def address(value: Any, notes: list[str]) -> str:
     """Street to country, as sent."""
     part = table(value, "address", notes).get
-    return orjson.dumps(
-        {
-            "street": text(part("street"), "street", notes),
-            "city": text(part("city"), "city", notes),
-            "state": text(part("state"), "state", notes),
-            "zipcode": text(part("zipcode"), "zipcode", notes),
-            "country_code": text(part("country_code"), "country_code", notes),
-        }
-    ).decode()
+    return orjson.dumps(dict(zip(ADDRESS, texts(part, ADDRESS, notes), strict=True))).decode()
 
 
 def team(get: Get, notes: list[str]) -> str:
     """The team, for those who have one. Its bib is text: clients disagree on its type."""
-    values = [get(key) for key in TEAM]
+    values = list(map(get, TEAM))
     if values == [None, None, None, None, None, None]:
         return NO_TEAM
     values[5] = text(values[5], "team_bib_num", notes)
@@ -87,7 +80,7 @@ def payment(get: Get, notes: list[str]) -> str:
 
 def additional(get: Get, notes: list[str]) -> str:
     """Everything else that is sent, and what was asked for with it; as sent, but for money and truth."""
-    values = {key: get(key) for key in AS_SENT}
+    values = dict(zip(AS_SENT, map(get, AS_SENT), strict=True))
     # Money text like the others, despite its name.
     discount = _price(get("usatf_discount_amount_in_cents"), "usatf_discount_amount_in_cents", notes)
     values["usatf_discount_amount_in_cents"] = orjson.Fragment(discount)

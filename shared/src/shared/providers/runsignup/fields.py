@@ -1,6 +1,6 @@
 """One field at a time: its value, or None and a note that says why. Blank is absent, and needs no note."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ from shared.providers.runsignup.spelling import identifier
 
 T = TypeVar("T")
 NOTHING: dict[str, Any] = {}
+PLAIN = {str, type(None)}
 GENDERS = {"M", "F", "X"}  # runsignup.com/API/DocOverview
 
 
@@ -73,6 +74,14 @@ def text(value: Any, name: str, notes: list[str]) -> str | None:
         return str(value)
     notes.append(f"{name}: not text")
     return None
+
+
+def texts(get: Callable[[str], Any], names: Sequence[str], notes: list[str]) -> list[str | None]:
+    """Several texts at once: looked through in C when each is text or absent, as nearly always."""
+    values = list(map(get, names))
+    if PLAIN.issuperset(map(type, values)):
+        return values
+    return [text(value, name, notes) for value, name in zip(values, names, strict=True)]
 
 
 def worn(value: Any, name: str, notes: list[str]) -> str | None:

@@ -4,15 +4,16 @@ A field that cannot be used is left empty and named in the notes; only a record 
 (runsignup.com/API/race/:race_id/participants, runsignup.com/API/race/:race_id/removed-participants).
 """
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
-from shared.domain.participant import Participant, Removal, Unusable
+from shared.domain.participant import Identity, Participant, Removal, Unusable
 from shared.providers.runsignup import columns, fields
-from shared.providers.runsignup.cleaning import is_clean
-from shared.providers.runsignup.fields import read, text
+from shared.providers.runsignup.cleaning import is_clean, is_storable, tame
+from shared.providers.runsignup.fields import read, text, texts
 from shared.providers.runsignup.spelling import eastern, identifier, instant
 
 MAPPING_VERSION = 1  # raised with every change of what is stored for the same record
@@ -23,13 +24,37 @@ KNOWN = frozenset(
     | {*columns.TEAM, *columns.PRICES, *columns.ORDER, *columns.ADDITIONAL}
 )
 
+TEXTS = ("first_name", "middle_name", "last_name", "email", "phone", "profile_image_url")
 
-def map_participant(raw: Any, race_id: str) -> Participant | Unusable:
-    """One active registration."""
+
+def identify(records: Iterable[Any], race_id: str) -> list[Identity]:
+    """Whom each record is about, and what it says, as a hash of it as it was sent.
+
+    So what is stored already need not be mapped to be known. Every record goes through here, most of them no further.
+    """
+    # The mapping's version stands before each record: with a better mapping, nobody is known.
+    beginning = blake2b(b"%d %s " % (MAPPING_VERSION, race_id.encode()), digest_size=16)
+    found = []
+    for raw in records:
+        try:
+            sent = orjson.dumps(raw)
+            is_clean = is_storable(sent)
+        except TypeError:  # half a surrogate pair, a number beyond 64 bits, too deep
+            sent, is_clean = orjson.dumps(tame(raw, set())), False
+        identity = raw.get("registration_id") if isinstance(raw, dict) else None
+        digest = beginning.copy()
+        digest.update(sent)
+        found.append(Identity(identifier(identity if is_clean else tame(identity, set())), digest.digest(), is_clean))
+    return found
+
+
+def map_participant(raw: Any, race_id: str, who: Identity | None = None) -> Participant | Unusable:
+    """One active registration; ``who`` is what `identify` said of it, when it was asked before."""
     if not isinstance(raw, dict):
         return Unusable("not_an_object", None)
     notes: list[str] = []
-    if not is_clean(raw):
+    _, content_hash, is_clean = who or identify([raw], race_id)[0]
+    if not is_clean:
         raw = fields.tamed(raw, KNOWN, notes)
     get = raw.get
     identity = get("registration_id")
@@ -38,19 +63,20 @@ def map_participant(raw: Any, race_id: str) -> Participant | Unusable:
         return Unusable(known, identifier(identity))
     registration_id, event_id = known
     user = fields.table(get("user"), "user", notes).get
-    values = (
+    first_name, middle_name, last_name, email, phone, image = texts(user, TEXTS, notes)
+    return Participant(
         registration_id,
         race_id,
         event_id,
         read(identifier, user("user_id"), "user_id", "not an id", notes),
-        text(user("first_name"), "first_name", notes),
-        text(user("middle_name"), "middle_name", notes),
-        text(user("last_name"), "last_name", notes),
-        text(user("email"), "email", notes),
+        first_name,
+        middle_name,
+        last_name,
+        email,
         fields.birthday(user("dob"), notes),
         fields.gender(user("gender"), notes),
-        text(user("phone"), "phone", notes),
-        text(user("profile_image_url"), "profile_image_url", notes),
+        phone,
+        image,
         columns.address(user("address"), notes),
         fields.worn(get("bib_num"), "bib_num", notes),
         fields.worn(get("chip_num"), "chip_num", notes),
@@ -61,10 +87,8 @@ def map_participant(raw: Any, race_id: str) -> Participant | Unusable:
         columns.additional(get, notes),
         read(instant, get("last_modified"), "last_modified", "not a time", notes),
         "; ".join(notes) if notes else None,
+        content_hash,
     )
-    # A JSON list tells None from "" and one field from the next, and is the same for the same values.
-    digest = blake2b(orjson.dumps(values), digest_size=16).digest()
-    return Participant(*values, digest)
 
 
 def map_removal(pair: Any, race_id: str) -> Removal | Unusable:

@@ -3,7 +3,7 @@
 from shared.providers.port import Provider
 from shared.providers.runsignup.capabilities import CAPABILITIES
 from shared.providers.runsignup.keys import check_key
-from shared.providers.runsignup.mapping import MAPPING_VERSION, map_participant, map_removal
+from shared.providers.runsignup.mapping import MAPPING_VERSION, identify, map_participant, map_removal
 from shared.providers.runsignup.races import map_race
 from shared.providers.runsignup.readers import check_page, read_participants, read_race, read_races, read_removed
 from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_race, ask_races, ask_removed
@@ -25,6 +25,7 @@ RUNSIGNUP = Provider(
     read_removed=read_removed,
     check_page=check_page,
     map_race=map_race,
+    identify=identify,
     map_participant=map_participant,
     map_removal=map_removal,
     check_key=check_key,
