@@ -36,6 +36,7 @@ from tests.builders import (
     at,
     body_of,
 )
+from writer import participants
 
 
 @pytest.fixture
@@ -212,6 +213,26 @@ async def test_of_two_records_of_one_registration_the_later_counts_whichever_is_
         await fakes.write(house, a_batch(tenant, run_id, twice, sequence=number, fetched_at=at(number)))
     assert (await person(database))["bib"] == "8"
     assert await counts(database, run_id) == {"added": 1, "unchanged": 1}
+
+
+async def test_who_changed_after_a_batch_looked_and_before_it_had_the_lock_is_looked_at_again(
+    database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await a_run(database, tenant)
+    as_before, otherwise = a_participant_record(bib="7"), a_participant_record(bib="8")  # modified at the same moment
+    await fakes.write(house, a_batch(tenant, run_id, [as_before], fetched_at=at(5)))
+    look = participants.look
+
+    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
+        found = await look(*arguments)
+        monkeypatch.undo()
+        await fakes.write(house, a_batch(tenant, run_id, [otherwise], sequence=2, fetched_at=at(7)))
+        return found
+
+    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    await fakes.write(house, a_batch(tenant, run_id, [as_before], sequence=3, fetched_at=at(9)))
+    assert (await person(database))["bib"] == "7"
+    assert await counts(database, run_id) == {"added": 1, "updated": 2}
 
 
 async def test_a_batch_of_known_and_unknown_people_is_applied_whole(

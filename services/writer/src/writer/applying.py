@@ -4,7 +4,7 @@ The race's row is locked first; then inbox, archive, quarantine, comparison, row
 was the missing one, the end of its run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,32 +12,19 @@ from zstandard import ZstdCompressor
 
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
-from shared.domain.participant import Identity, Participant, Removal, Unusable
-from shared.errors import Never
+from shared.domain.participant import Participant, Removal
 from shared.postgres import Connection
-from shared.providers.port import Provider
 from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import mapped, participants, quarantine, store
 from writer.completion import ABSENT, complete_if_whole, removed_diff
-from writer.merging import Outcome, differences, judge, judge_removal
+from writer.merging import Outcome, Version, differences, judge, judge_removal
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
 
 #: Level 1: eight times smaller at some 300 MB/s; the archive is for a fortnight.
 COMPRESSION_LEVEL = 1
-
-
-async def lock_race(connection: Connection, place: store.Place) -> frozenset[str]:
-    """Lock the race, and tell its known events; raises Never for a race that was never discovered."""
-    events = await store.lock_race(connection, place)
-    if events is None:
-        raise Never(
-            f"race {place.race_id} of partner {place.timing_partner_id} is not known; discover it first, then replay",
-            reason="unknown_race",
-        )
-    return events
 
 
 async def apply_people(
@@ -55,57 +42,49 @@ async def apply_people(
     who = provider.identify(body.records, body.race_id)
     seen_ids = list(dict.fromkeys(each.registration_id for each in who if each.registration_id is not None))
     unreadable = sum(each.registration_id is None for each in who)
-    packed = _pack(raw)
-    people = await _map_ahead(provider, body, place, who, house)
+    packed, comparable = _pack(raw), mapped.comparable(who)
+    # Before the race is locked: so one batch of a race is mapped while another is in the database.
+    async with house.database.connection("looking at a batch's people") as connection:
+        found = await participants.look(connection, place, comparable)
+    people = await mapped.map_people(provider, body.records, body.race_id, who, found.familiar)
     async with house.database.transaction("applying a batch") as connection:
-        events = await lock_race(connection, place)
         entered = await store.enter(
             connection, batch, body, place, packed=packed, seen_ids=seen_ids, unreadable=unreadable, now=now
         )
         if entered is None:
             metrics.batches_duplicate.inc()
             return False
-        familiar: frozenset[int] = frozenset()
-        if not people:
-            familiar = await participants.familiar(connection, place, mapped.comparable(who))
-            others = [number for number in range(len(who)) if number not in familiar]
-            people = await mapped.map_people(provider, body.records, body.race_id, who, others)
-        found = mapped.people(body.records, people, events, aside_ids)
-        await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
-        diffs, counts = await _write_people(connection, place, found.usable, entered.key, body.fetched_at, now)
-        counts[Outcome.UNCHANGED] += len(familiar)
+        if entered.newest_batch_id != found.newest_batch_id:  # the race changed since
+            found = await participants.look(connection, place, comparable)
+            others = {number: each for number, each in people.items() if number not in found.familiar}
+            without = found.familiar.union(others)
+            people = others | await mapped.map_people(provider, body.records, body.race_id, who, without)
+        sort = mapped.people(body.records, people, entered.events, aside_ids)
+        await _put_aside(connection, sort.aside, body, place, provider.mapping_version, now)
+        are_new = found.are_others_new and len(comparable) == len(who)
+        known = {} if are_new else await participants.versions(connection, place, sort.usable)
+        diffs, counts = await _write_people(connection, place, sort.usable, known, entered.key, body.fetched_at, now)
+        counts[Outcome.UNCHANGED] += len(found.familiar)
         await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
-        counted = {**counts, "quarantined": len(found.aside)}
+        counted = {**counts, "quarantined": len(sort.aside)}
         await complete_if_whole(connection, body.run_id, place, counted, house=house, settings=settings, now=now)
     for outcome, number in counts.items():
         metrics.rows_written.labels(body.provider, outcome).inc(number)
-    for each in found.aside:
+    for each in sort.aside:
         metrics.quarantined.labels(body.provider, each.reason).inc()
     return True
 
 
-async def _map_ahead(
-    provider: Provider, body: ParticipantsFetched, place: store.Place, who: Sequence[Identity], house: House
-) -> dict[int, Participant | Unusable]:
-    """Map a batch of strangers before its race is locked: so one batch of a race is mapped while another is written.
-
-    Its first person tells what a batch is like: in a first load nobody is known. Elsewhere nearly everybody is stored
-    as they came, and who is not can be mapped under the lock. A wrong guess costs a little time.
-    """
-    strangers = False
-    if who and who[0].registration_id is not None:
-        async with house.database.connection("looking whether a batch is known") as connection:
-            strangers = not await participants.is_known(connection, place, who[0].registration_id)
-    return await mapped.map_people(provider, body.records, body.race_id, who, range(len(who)) if strangers else ())
-
-
 async def _write_people(
-    connection: Connection, place: store.Place, people: list[Participant], key: str, fetched_at: datetime, now: datetime
+    connection: Connection,
+    place: store.Place,
+    people: list[Participant],
+    known: Mapping[str, Version],
+    key: str,
+    fetched_at: datetime,
+    now: datetime,
 ) -> tuple[list[Diff], dict[str, int]]:
     counts: dict[str, int] = dict.fromkeys(("added", "updated", "unchanged", "stale", "restored"), 0)
-    if not people:
-        return [], counts
-    known = await participants.versions(connection, place, [each.registration_id for each in people])
     new: list[Participant] = []
     changed: list[Participant] = []
     restored: list[Participant] = []
@@ -178,16 +157,15 @@ async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House,
     place = store.Place(provider.provider_id, body.timing_partner_id, body.race_id)
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
     async with house.database.transaction("applying removals") as connection:
-        events = await lock_race(connection, place)
         entered = await store.enter(
             connection, batch, body, place, packed=_pack(raw), seen_ids=None, unreadable=0, now=now
         )
         if entered is None:
             metrics.batches_duplicate.inc()
             return False
-        found = mapped.removals(provider, body.records, body.race_id, events)
+        found = mapped.removals(provider, body.records, body.race_id, entered.events)
         await _put_aside(connection, found.aside, body, place, provider.mapping_version, now)
-        known = await participants.versions(connection, place, [each.registration_id for each in found.usable])
+        known = await participants.versions(connection, place, found.usable)
         outcomes = {
             each.registration_id: judge_removal(each, body.fetched_at, known.get(each.registration_id))
             for each in found.usable

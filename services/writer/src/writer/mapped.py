@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,15 @@ def comparable(identities: Sequence[Identity]) -> dict[int, Identity]:
 
 
 async def map_people(
-    provider: Provider, records: Sequence[Any], race_id: str, identities: Sequence[Identity], places: Iterable[int]
+    provider: Provider, records: Sequence[Any], race_id: str, identities: Sequence[Identity], without: Container[int]
 ) -> dict[int, Participant | Unusable]:
-    """Map the records at these places of a batch: the costly part, which needs nothing of the database."""
+    """Map a batch's records but for some places: the costly part, which needs nothing of the database."""
     found = {}
-    for done, place in enumerate(places, 1):
-        found[place] = provider.map_participant(records[place], race_id, identities[place])
-        if done % PORTION == 0:
+    for place, (raw, who) in enumerate(zip(records, identities, strict=True)):
+        if place in without:
+            continue
+        found[place] = provider.map_participant(raw, race_id, who)
+        if len(found) % PORTION == 0:
             await asyncio.sleep(0)
     return found
 

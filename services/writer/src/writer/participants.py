@@ -1,6 +1,7 @@
 """The SQL of participants: set-based, inside the caller's transaction, the race's row locked first."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,46 +21,55 @@ EACH_BY_KEY = """
 """
 
 
-async def is_known(connection: Connection, place: Place, registration_id: str) -> bool:
-    """Whether this registration is stored at all, there or gone."""
-    found: bool = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM participants WHERE provider_id = $1 AND timing_partner_id = $2"
-        " AND registration_id = $3)",
-        place.provider_id,
-        place.timing_partner_id,
-        registration_id,
-    )
-    return found
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of a batch's people at some moment."""
+
+    newest_batch_id: int | None  # the race's; while it stays the same, all of this holds
+    familiar: frozenset[int]  # by their place in the batch: stored exactly as they came, and there
+    are_others_new: bool  # nobody else of them is stored
 
 
-async def familiar(connection: Connection, place: Place, identities: Mapping[int, Identity]) -> frozenset[int]:
-    """Those (by their number) who are stored exactly as they came, and are there.
+async def look(connection: Connection, place: Place, identities: Mapping[int, Identity]) -> Look:
+    """Find out who of a batch is stored already, without mapping anybody.
 
     Ids and hashes travel as one text each: asyncpg asks twice of each element of an array what it is, in Python, which
     for 500 people costs more than all the rest of the statement.
     """
-    if not identities:
-        return frozenset()
-    numbers: list[int] | None = await connection.fetchval(
+    row = await connection.fetchrow(
         """
-        SELECT array_agg(wanted.number::integer) FROM unnest(string_to_array($3, ' '), string_to_array($4, ' '),
-            string_to_array($5, ' ')) AS wanted (number, registration_id, content_hash), LATERAL (
-            -- By key, as above: with removed_at inside, a partial index would look better to the planner.
-            SELECT content_hash, removed_at FROM participants WHERE provider_id = $1 AND timing_partner_id = $2
-                AND registration_id = wanted.registration_id OFFSET 0
-        ) AS p WHERE p.content_hash = decode(wanted.content_hash, 'hex') AND p.removed_at IS NULL
+        SELECT newest_batch_id, familiar, others
+        FROM (
+            SELECT array_agg(wanted.number::integer) FILTER (WHERE is_same) AS familiar,
+                count(*) FILTER (WHERE NOT is_same) AS others
+            FROM unnest(string_to_array($4, ' '), string_to_array($5, ' '), string_to_array($6, ' '))
+                AS wanted (number, registration_id, content_hash), LATERAL (
+                -- By key, as above: with removed_at inside, a partial index would look better to the planner.
+                SELECT content_hash, removed_at FROM participants WHERE provider_id = $1 AND timing_partner_id = $2
+                    AND registration_id = wanted.registration_id OFFSET 0
+            ) AS p, LATERAL (
+                SELECT p.content_hash = decode(wanted.content_hash, 'hex') AND p.removed_at IS NULL AS is_same
+            ) AS compared
+        ) AS found
+        LEFT JOIN race_sync ON provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
         """,
         place.provider_id,
         place.timing_partner_id,
+        place.race_id,
         " ".join(map(str, identities)),
         " ".join([each.registration_id or "" for each in identities.values()]),
         " ".join([each.content_hash.hex() for each in identities.values()]),
     )
-    return frozenset(numbers or ())
+    assert row is not None
+    return Look(row["newest_batch_id"], frozenset(row["familiar"] or ()), row["others"] == 0)
 
 
-async def versions(connection: Connection, place: Place, registration_ids: list[str]) -> dict[str, Version]:
-    """How new the stored rows of these registrations are, in one round trip."""
+async def versions(
+    connection: Connection, place: Place, people: Sequence[Participant] | Sequence[Removal]
+) -> dict[str, Version]:
+    """How new the stored rows of these people are, in one round trip; empty for nobody."""
+    if not people:
+        return {}
     rows = await connection.fetch(
         f"""
         SELECT p.registration_id, content_hash, provider_modified_at, fetched_at, presence_at,
@@ -68,7 +78,7 @@ async def versions(connection: Connection, place: Place, registration_ids: list[
         """,
         place.provider_id,
         place.timing_partner_id,
-        registration_ids,
+        [each.registration_id for each in people],
     )
     return {
         row["registration_id"]: Version(

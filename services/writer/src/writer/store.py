@@ -11,6 +11,7 @@ import orjson
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
 from shared.domain.run import Kind, Mode, Reason, State
+from shared.errors import Never
 from shared.postgres import Connection
 
 
@@ -36,19 +37,14 @@ class RunRow:
     ranges: tuple[tuple[int, int, int], ...] | None
 
 
-async def lock_race(connection: Connection, place: Place) -> frozenset[str] | None:
-    """Take the race's lock, as every transaction of the race does first; its known events, None: unknown race."""
-    row = await connection.fetchrow(
-        """
-        SELECT (SELECT array_agg(event_id) FROM events e WHERE (e.provider_id, e.timing_partner_id, e.race_id)
-                = (r.provider_id, r.timing_partner_id, r.race_id)) AS event_ids
-        FROM race_sync r WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE
-        """,
+async def lock_race(connection: Connection, place: Place) -> None:
+    """Take the race's lock, as every transaction of the race does first."""
+    await connection.execute(
+        "SELECT FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 FOR UPDATE",
         place.provider_id,
         place.timing_partner_id,
         place.race_id,
     )
-    return None if row is None else frozenset(row["event_ids"] or ())
 
 
 async def load_run(connection: Connection, run_id: UUID) -> RunRow | None:
@@ -128,9 +124,11 @@ async def enter_inbox(
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What applying a batch begins with."""
+    """What applying a batch begins with, its race locked."""
 
     run: RunRow
+    events: frozenset[str]  # of the race
+    newest_batch_id: int | None  # of the race's changes
     key: str  # the fingerprint that stands in `credentials_used`; never the key
 
 
@@ -145,23 +143,28 @@ async def enter(
     unreadable: int,
     now: datetime,
 ) -> Entered | None:
-    """Note that a batch is applied, and keep it, ``packed``, for replay; None when it was applied already.
+    """Lock the race, note that a batch is applied, and keep it, ``packed``, for replay; None: it was applied already.
 
-    A hand-written batch comes without a run, and gets one.
+    A hand-written batch comes without a run, and gets one. Raises Never for a race that was never discovered.
     """
     row = await connection.fetchrow(
         """
-        WITH entered AS (
+        WITH race AS (
+            SELECT newest_batch_id FROM race_sync WHERE provider_id = $8 AND timing_partner_id = $9 AND race_id = $10
+            FOR UPDATE
+        ), entered AS (
             INSERT INTO applied_batches (run_id, attempt, sequence, type, applied_at, seen_ids, unreadable)
-            VALUES ($1, $2, $3, $4, $5, string_to_array($6, ' '), $7) ON CONFLICT DO NOTHING RETURNING 1
+            SELECT $1, $2, $3, $4, $5, string_to_array($6, ' '), $7 FROM race ON CONFLICT DO NOTHING RETURNING 1
         ), kept AS (
             INSERT INTO raw_batches (run_id, attempt, sequence, type, provider_id, timing_partner_id, race_id,
                 fetched_at, records, body)
             SELECT $1, $2, $3, $4, $8, $9, $10, $11, $12, $13 FROM entered ON CONFLICT DO NOTHING
         )
-        SELECT EXISTS (SELECT FROM entered) AS is_new, r.run_id, kind, mode, reason, state, event_ids, ranges,
-            (SELECT fingerprint FROM credentials WHERE credential_id = $14) AS fingerprint
-        FROM (VALUES ($1::uuid)) AS wanted (run_id) LEFT JOIN sync_runs r USING (run_id)
+        SELECT EXISTS (SELECT FROM entered) AS is_new, race.newest_batch_id, r.run_id, kind, mode, reason, state,
+            r.event_ids, ranges, (SELECT fingerprint FROM credentials WHERE credential_id = $14) AS fingerprint,
+            (SELECT array_agg(event_id) FROM events WHERE provider_id = $8 AND timing_partner_id = $9
+                AND race_id = $10) AS known_events
+        FROM race LEFT JOIN sync_runs r ON r.run_id = $1
         """,
         batch.run_id,
         batch.attempt,
@@ -178,7 +181,11 @@ async def enter(
         packed,
         body.credential_id,
     )
-    assert row is not None
+    if row is None:
+        raise Never(
+            f"race {place.race_id} of partner {place.timing_partner_id} is not known; discover it first, then replay",
+            reason="unknown_race",
+        )
     if not row["is_new"]:
         return None
     run = None if row["kind"] is None else _run(row)
@@ -186,14 +193,23 @@ async def enter(
         await insert_injected_run(connection, body.run_id, place, body.credential_id, now)
         run = await load_run(connection, body.run_id)
         assert run is not None
-    return Entered(run, row["fingerprint"] or "unknown")
+    events = frozenset(row["known_events"] or ())
+    return Entered(run, events, row["newest_batch_id"], row["fingerprint"] or "unknown")
 
 
 async def record_changes(connection: Connection, run: RunRow, place: Place, diffs: list[Diff], now: datetime) -> int:
     """Append diffs to the change feed, to be numbered once committed; the batch's number."""
     batch_id: int = await connection.fetchval(
-        "INSERT INTO change_batches (size, run_id, reason, provider_id, timing_partner_id, race_id, written_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING batch_id",
+        """
+        WITH batch AS (
+            INSERT INTO change_batches (size, run_id, reason, provider_id, timing_partner_id, race_id, written_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING batch_id
+        ), noted AS (
+            UPDATE race_sync SET newest_batch_id = batch_id FROM batch
+            WHERE provider_id = $4 AND timing_partner_id = $5 AND race_id = $6
+        )
+        SELECT batch_id FROM batch
+        """,
         len(diffs),
         run.run_id,
         run.reason,
