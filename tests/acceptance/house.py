@@ -50,6 +50,7 @@ class Hub:
     processes: dict[str, list[asyncio.subprocess.Process]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     logs: Path | None = None
+    secret_key: str = ""  # of the embedded one
 
     async def onboard(self) -> None:
         """Enter every partner of the pretend world with the SQL of the operators' handbook."""
@@ -184,12 +185,12 @@ async def embedded_hub(database_url: str, home: Path, *world: str) -> AsyncItera
             amqp_url=None,
             home=home,
             runsignup_base_url=provider.url,
-            secret_key=new_key(),
+            secret_key=(key := new_key()),
         )
         async with open_house(settings, name="test") as house:
             running = asyncio.create_task(keep_running(house, services()))
             try:
-                yield Hub(house.database, provider)
+                yield Hub(house.database, provider, secret_key=key)
             finally:
                 house.stopping.set()
                 await running

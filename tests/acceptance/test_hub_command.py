@@ -134,3 +134,25 @@ async def test_an_injected_request_is_fetched_like_any_other(hub: Hub, command: 
         return bool(await hub.count(state, run_id))
 
     await until(written, "the injected run to be complete")
+
+
+async def test_a_key_is_rotated_without_a_gap_and_a_wrong_one_changes_nothing(hub: Hub, command: Command) -> None:
+    await until(hub.loaded, "the first load")
+    pretend = (await hub.provider.partners())[0]
+    partner_id = str(hub.keys[pretend.key])
+    words = ("partner", "rotate", partner_id, "--form", pretend.form, "--json", "--secret")
+    refused = await command(*words, "never-issued-00", HUB_SECRET_KEY=hub.secret_key)
+    assert refused.code == 3, refused.out
+    assert (refused.document["accepted"], refused.document["former_state"]) == (False, "active")
+    done = await command(*words, pretend.secret, HUB_SECRET_KEY=hub.secret_key)
+    assert done.code == 0, done.out
+    assert done.document["accepted"]
+    assert done.document["races"]
+    await until(lambda: taken_over(hub, done.document), "the new key to take over")
+    await hub.is_identical()
+    assert await hub.count("SELECT count(*) FROM sync_runs WHERE error_code = 'key_disabled'") == 0
+
+
+async def taken_over(hub: Hub, document: dict[str, int]) -> bool:
+    old = "SELECT count(*) FROM credentials WHERE credential_id = $1 AND state = 'disabled'"
+    return bool(await hub.count(old, document["replaces"]))

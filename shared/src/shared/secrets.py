@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import os
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,23 +16,17 @@ KEY_BYTES = 32
 
 
 class Sealer:
-    """Seals and opens secrets with one key (``HUB_SECRET_KEY``)."""
+    """Seals with one key (``HUB_SECRET_KEY``), and opens with that or with others (``HUB_FORMER_SECRET_KEYS``)."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *others: bytes) -> None:
         self._aead = AESGCM(key)
+        self._others = tuple(AESGCM(other) for other in others)
 
     @classmethod
-    def from_text(cls, text: str) -> "Sealer":
-        """From 32 bytes in base64; raises Misconfigured, without the value, when it is not that."""
-        try:
-            key = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if len(key) != KEY_BYTES:
-            raise Misconfigured(
-                f"HUB_SECRET_KEY must be {KEY_BYTES} bytes in base64; make one with: openssl rand -base64 32"
-            )
-        return cls(key)
+    def from_text(cls, text: str, others: str = "") -> "Sealer":
+        """From 32 bytes in base64, and others after commas; raises Misconfigured, without the value, if one is not."""
+        former = [each.strip() for each in others.split(",") if each.strip()]
+        return cls(_key(text, "HUB_SECRET_KEY"), *(_key(each, "each of HUB_FORMER_SECRET_KEYS") for each in former))
 
     def seal(self, secret: str, row: str) -> bytes:
         """A ciphertext that opens only for the same row."""
@@ -40,14 +35,32 @@ class Sealer:
 
     def open(self, sealed: bytes, row: str) -> str:
         """The secret; raises Never when it was sealed with another key or for another row."""
+        for aead in (self._aead, *self._others):
+            with suppress(InvalidTag, ValueError):
+                return aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode()).decode()
+        raise Never(
+            f"the secret of {row} cannot be opened: HUB_SECRET_KEY differs from the one it was sealed with, "
+            "or the row was altered; set the right key, or enter the secret again",
+            reason="sealed_otherwise",
+        )
+
+    def is_present(self, sealed: bytes, row: str) -> bool:
+        """Whether it was sealed with the present key, and not with a former one."""
         try:
-            return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode()).decode()
+            self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row.encode())
         except (InvalidTag, ValueError):
-            raise Never(
-                f"the secret of {row} cannot be opened: HUB_SECRET_KEY differs from the one it was sealed with, "
-                "or the row was altered; set the right key, or enter the secret again",
-                reason="sealed_otherwise",
-            ) from None
+            return False
+        return True
+
+
+def _key(text: str, name: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise Misconfigured(f"{name} must be {KEY_BYTES} bytes in base64; make one with: openssl rand -base64 32")
+    return key
 
 
 def new_key() -> str:

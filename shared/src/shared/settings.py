@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     amqp_url: SecretStr | None = None  # absent: the in-process bus
     home: Path = Path.home() / ".project88hub"  # the embedded database and its secret key live here
     secret_key: SecretStr | None = None  # 32 bytes, base64; absent and embedded: made once, kept under home
+    former_secret_keys: SecretStr = SecretStr("")  # more of them, after commas: they open, and seal nothing
     runsignup_base_url: str = "https://api.runsignup.com/rest"
     runsignup_caller: str | None = None  # caller registration `<id>.<token>`; together with its secret, or not at all
     runsignup_caller_secret: SecretStr | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.postgres import Database
+from shared.secrets import new_key
 from tests.integration.ops.command import SECRET, Hub
 
 
@@ -99,3 +100,40 @@ async def test_an_unknown_partner_is_one_sentence(hub: Hub) -> None:
         result = await hub(*words)
         assert result.code == 2
         assert "1 Fast Timing" in result.sentence
+
+
+async def test_the_key_of_keys_is_changed_without_a_gap(hub: Hub, database: Database) -> None:
+    await add(hub)
+    former, new = hub.settings["HUB_SECRET_KEY"], new_key()
+    assert (await hub("partner", "reseal", HUB_SECRET_KEY=new)).code == 1
+    sealed = await database.fetchval("SELECT sealed_secret FROM credentials")
+    both = await hub("partner", "reseal", "--json", HUB_SECRET_KEY=new, HUB_FORMER_SECRET_KEYS=former)
+    assert both.document == {"keys": 1, "resealed": 1, "unopened": []}
+    assert await database.fetchval("SELECT sealed_secret FROM credentials") != sealed
+    assert (await hub("partner", "reseal", "--json", HUB_SECRET_KEY=new)).document["resealed"] == 0
+
+
+async def test_a_rotated_key_stands_beside_the_old_one_until_it_has_worked(hub: Hub, database: Database) -> None:
+    await add(hub)
+    words = ("partner", "rotate", "1", "--secret", SECRET, "--json")
+    first = (await hub(*words, "--key", "key-2")).document
+    assert (first["replaces"], first["former_state"], first["accepted"]) == (1, "new", None)
+    assert await database.fetchval("SELECT array_agg(state) FROM credentials") == ["new", "new"]
+    second = (await hub(*words)).document  # the first never worked: it is dropped
+    assert (second["credential_id"], second["replaces"]) == (3, 1)
+    rows = await database.fetch("SELECT credential_id, replaces FROM credentials ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(1, None), (3, 1)]
+    await database.execute("UPDATE credentials SET state = 'disabled' WHERE credential_id = 1")
+    await database.execute("UPDATE credentials SET state = 'active' WHERE credential_id = 3")
+    assert (await hub("partner", "enable", "1", "--json")).document["keys_changed"] == 0
+
+
+async def test_two_partners_with_the_same_key_are_told_that_they_share_its_budget(hub: Hub) -> None:
+    await add(hub)
+    words = ("partner", "add", "--name", "Slow Timing", "--key", "key-1", "--secret", SECRET)
+    assert "partner 1's too: they share its budget" in (await hub(*words)).out
+
+
+async def test_what_is_missing_is_named_where_nobody_can_be_asked(hub: Hub) -> None:
+    assert "--name" in (await hub("partner", "add", "--key", "key-1")).sentence
+    assert "--key" in (await hub("partner", "add", "--name", "Fast Timing")).sentence

@@ -139,3 +139,22 @@ def test_two_keys_have_two_fingerprints() -> None:
 def test_a_rows_name_holds_a_fingerprint_and_not_the_principal() -> None:
     assert "PRINCIPAL" not in ROW
     assert fingerprint("PRINCIPAL") in ROW
+
+
+def test_a_former_key_opens_and_the_present_one_seals() -> None:
+    old, new = new_key(), new_key()
+    sealed = Sealer.from_text(old).seal("s3cret", "row")
+    both = Sealer.from_text(new, f" {old}, ")
+    assert both.open(sealed, "row") == "s3cret"
+    assert not both.is_present(sealed, "row")
+    again = both.seal("s3cret", "row")
+    assert both.is_present(again, "row")
+    assert Sealer.from_text(new).open(again, "row") == "s3cret"
+    with pytest.raises(Never):
+        Sealer.from_text(old).open(again, "row")
+
+
+def test_a_former_key_of_the_wrong_length_is_named_without_its_value() -> None:
+    with pytest.raises(Misconfigured, match="HUB_FORMER_SECRET_KEYS") as caught:
+        Sealer.from_text(new_key(), "c2hvcnQ=")
+    assert "c2hvcnQ=" not in str(caught.value)

@@ -39,6 +39,8 @@ async def on_sync_request(
     now, lease = house.clock.now(), timedelta(seconds=settings.lease_seconds)
     async with house.database.connection("loading a key") as connection:
         stored = await load_credential(connection, body.credential_id)
+        if stored is not None and stored.replaced_by is not None:  # asked for before the key was rotated
+            stored = await load_credential(connection, stored.replaced_by)
     if stored is None:
         raise Never(f"credential {body.credential_id} does not exist", reason="unknown_credential")
     if (stored.timing_partner_id, stored.provider_id) != (body.timing_partner_id, caller.provider.provider_id):

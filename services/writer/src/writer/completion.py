@@ -17,6 +17,7 @@ from shared.domain.cursor import next_cursor
 from shared.domain.participant import Removal
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection
+from shared.postgres.credentials import take_over
 from shared.postgres.pool import notify
 from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_id
@@ -320,7 +321,8 @@ async def _mark_missing_races(
         missing AS (SELECT race_id FROM listed EXCEPT SELECT race_id FROM seen)
         SELECT (SELECT count(*) FROM seen) AS seen, (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable,
             (SELECT count(*) FROM listed) AS active,
-            (SELECT coalesce(array_agg(race_id), '{{}}') FROM missing) AS missing
+            (SELECT coalesce(array_agg(race_id), '{{}}') FROM missing) AS missing,
+            (SELECT coalesce(array_agg(race_id), '{{}}') FROM seen) AS listed
         """,
         run_id,
         row["ranges"],
@@ -352,6 +354,7 @@ async def _mark_missing_races(
             missing=len(missing),
             listed=found["seen"],
         )
+    await take_over(connection, credential_id, found["listed"], now)
     await connection.execute(
         "UPDATE credentials SET last_discovered_at = greatest(last_discovered_at, $2) WHERE credential_id = $1",
         credential_id,

@@ -15,7 +15,7 @@ from shared.postgres import Database
 from shared.postgres.beats import living
 from shared.postgres.embedded import EmbeddedPostgres
 from shared.postgres.migrate import migrate, require_current
-from shared.runtime.service import secret_key
+from shared.runtime.service import sealer_of
 from shared.secrets import Sealer
 from shared.settings import Settings, load
 
@@ -40,7 +40,7 @@ class Desk:
 
     def sealer(self) -> Sealer:
         """What seals and opens keys; raises Misconfigured when there is no usable secret key."""
-        return Sealer.from_text(secret_key(self.settings, self.embedded))
+        return sealer_of(self.settings, self.embedded)
 
     async def silent(self) -> list[str]:
         """The services without which nothing goes on, that do not live."""

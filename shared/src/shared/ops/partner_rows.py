@@ -5,6 +5,7 @@ from datetime import datetime
 
 from shared.errors import Misconfigured, Never
 from shared.ops.failing import WrongUsage
+from shared.ops.selecting import Key
 from shared.postgres import Connection, Database
 from shared.postgres.credentials import load_credential, seal_new
 from shared.postgres.pool import notify
@@ -90,6 +91,55 @@ async def store_key(
         )
     await seal_new(connection, sealer, now)
     return Stored(partner_id, credential_id, fingerprint(key), outcome)
+
+
+async def rotate_key(
+    connection: Connection,
+    sealer: Sealer,
+    partner_id: int,
+    old: Key,
+    key: str,
+    secret: str,
+    form: str,
+    now: datetime,
+) -> Stored:
+    """Store a key beside the one that it replaces; one that was meant to replace it and never worked is dropped."""
+    await connection.execute(
+        "DELETE FROM public.partner_provider_credentials k USING credentials c"
+        " WHERE c.credential_id = k.partner_provider_credential_id AND c.replaces = $1"
+        " AND c.state IN ('new', 'refused')",
+        old.credential_id,
+    )
+    credential_id: int = await connection.fetchval(
+        "INSERT INTO public.partner_provider_credentials (provider_id, timing_partner_id, principal, secret,"
+        " credential_type, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)"
+        " RETURNING partner_provider_credential_id",
+        old.provider_id,
+        partner_id,
+        key,
+        secret,
+        form,
+        now,
+    )
+    await seal_new(connection, sealer, now)
+    await connection.execute(
+        "UPDATE credentials SET replaces = $2 WHERE credential_id = $1", credential_id, old.credential_id
+    )
+    return Stored(partner_id, credential_id, fingerprint(key), "rotated")
+
+
+async def others_with(connection: Connection, credential_id: int) -> list[int]:
+    """Other partners who have the same key at the same provider: they share its budget."""
+    rows = await connection.fetch(
+        """
+        SELECT DISTINCT k.timing_partner_id FROM public.partner_provider_credentials k,
+            public.partner_provider_credentials mine
+        WHERE mine.partner_provider_credential_id = $1 AND (k.provider_id, k.principal)
+            = (mine.provider_id, mine.principal) AND k.timing_partner_id <> mine.timing_partner_id ORDER BY 1
+        """,
+        credential_id,
+    )
+    return [row["timing_partner_id"] for row in rows]
 
 
 async def make_new_again(connection: Connection, credential_id: int, now: datetime) -> None:

@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +13,8 @@ from shared.ops import show
 from shared.ops.desk import Desk, at_desk, require_services
 from shared.ops.failing import WrongUsage
 from shared.ops.following import reason, wait_for
-from shared.ops.partner_rows import Stored, check_sealer, look_now, make_new_again, store_key
+from shared.ops.opening import PROOF_SECONDS, Opening, in_words, opened, wait_for_proof
+from shared.ops.partner_rows import Stored, check_sealer, look_now, make_new_again, others_with, store_key
 from shared.ops.selecting import Key, Partner, all_partners, choose
 from shared.postgres.asks import Ask, ask
 from shared.postgres.credentials import set_state
@@ -23,9 +24,13 @@ from shared.providers.registry import by_id, by_name
 
 group = typer.Typer(help="Timing partners and their keys.", no_args_is_help=True)
 
-#: A proof takes a call or four; a key whose calls must wait for others takes longer.
-VERIFY_SECONDS = 60.0
-
+Secret = Annotated[
+    str | None,
+    typer.Option(help="The API secret; - reads it from standard input; left out, it is asked for.", show_default=False),
+]
+SecretFile = Annotated[
+    Path | None, typer.Option(help="A file that holds the secret and nothing else.", show_default=False)
+]
 Wanted = Annotated[str, typer.Argument(metavar="NAME|ID", help="A partner's name or number.", show_default=False)]
 
 
@@ -43,25 +48,21 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def add(
-    name: Annotated[str, typer.Option(help="The partner's name. One that exists gets another key.")],
-    key: Annotated[str, typer.Option(help="The API key.")],
+    name: Annotated[
+        str | None, typer.Option(help="The partner's name. One that exists gets another key.", show_default=False)
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="The API key.", show_default=False)] = None,
     provider: Annotated[str, typer.Option(help="The registration platform.")] = "runsignup",
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            help="The API secret; - reads it from standard input; left out, it is asked for.", show_default=False
-        ),
-    ] = None,
-    secret_file: Annotated[
-        Path | None, typer.Option(help="A file that holds the secret and nothing else.", show_default=False)
-    ] = None,
+    secret: Secret = None,
+    secret_file: SecretFile = None,
     form: Annotated[Form, typer.Option(help="v1: key and secret; v2: key with header secret.")] = Form.V1,
     json: show.Json = False,
 ) -> None:
-    """Store a partner's key, sealed. The first discovery and the first load follow by themselves.
+    """Store a partner's key, sealed; what is left out is asked for. The first load follows by itself.
 
-    No service needs to run. A secret on the command line can be seen by other users of the machine while the
-    command runs: prefer the prompt, a file or standard input.
+    If services run, the key is proven on one of its races, and the races that it opens are told (exit code 3: stored,
+    and refused). A secret on the command line can be seen by other users of the machine while the command runs: prefer
+    the prompt, a file or standard input.
 
     Example: hub partner add --name "Fast Timing" --provider runsignup --key K --secret-file secret.txt
     """
@@ -69,13 +70,14 @@ def add(
         platform = by_name(provider.strip().lower())
     except Never as error:
         raise WrongUsage(str(error)) from None
-    name = name.strip()
+    name = (name if name is not None else _prompt("Partner's name", "--name")).strip()
     if not name or len(name) > 255 or "\0" in name:
         raise WrongUsage("a partner's name has 1 to 255 characters")
-    key, word = key.strip(), _secret(secret, secret_file)
+    key = (key if key is not None else _prompt("API key", "--key")).strip()
+    word = read_secret(secret, secret_file)
     if problem := platform.check_key(key, word):
         raise WrongUsage(f"{problem} Nothing was stored.")
-    stored, live = at_desk(lambda desk: _add(desk, name, platform, key, word, form))
+    stored, shared, opening = at_desk(lambda desk: _add(desk, name, platform, key, word, form))
     if json:
         show.document({
             "partner_id": stored.partner_id,
@@ -83,19 +85,35 @@ def add(
             "fingerprint": stored.fingerprint,
             "provider": platform.name,
             "outcome": stored.outcome,
-            "services_live": live,
+            "shares_budget_with": shared,
+            "services_live": opening is not None,
+            **(opening or Opening(None, "no service is running", [])).describe(),
         })  # fmt: skip
-        return
+        raise typer.Exit(3 if opening is not None and opening.accepted is False else 0)
     done = {"added": "Stored", "another": "Stored as another key", "replaced": "Stored over the former secret"}
     show.say(
         f"{done[stored.outcome]}: partner {stored.partner_id}, credential {stored.credential_id}, "
         f"key {stored.fingerprint}, sealed."
     )
-    when = "at once" if live else "once a service runs (hub up)"
-    show.say(f"Verification, discovery and the first load follow {when}; see: hub status")
+    if shared:
+        others = ", ".join(map(str, shared))
+        show.say(f"The same key is partner {others}'s too: they share its budget.")
+    if opening is None:
+        show.say("Verification, discovery and the first load follow once a service runs (hub up); see: hub status")
+        return
+    show.say(f"It {in_words(opening, stored.partner_id)}.")
+    if opening.accepted is False:
+        raise typer.Exit(3)
+    show.say("Its first load follows by itself; see: hub status")
 
 
-def _secret(secret: str | None, secret_file: Path | None) -> str:
+def _prompt(what: str, option: str) -> str:
+    if not sys.stdin.isatty():
+        raise WrongUsage(f"{option} is missing; see: hub partner add --help")
+    return str(typer.prompt(what, err=True))
+
+
+def read_secret(secret: str | None, secret_file: Path | None) -> str:
     if secret is not None and secret_file is not None:
         raise WrongUsage("give the secret once: with --secret or with --secret-file")
     if secret_file is not None:
@@ -112,7 +130,9 @@ def _secret(secret: str | None, secret_file: Path | None) -> str:
     return str(typer.prompt("Secret", hide_input=True, err=True)).strip()
 
 
-async def _add(desk: Desk, name: str, platform: Provider, key: str, secret: str, form: Form) -> tuple[Stored, bool]:
+async def _add(
+    desk: Desk, name: str, platform: Provider, key: str, secret: str, form: Form
+) -> tuple[Stored, list[int], Opening | None]:
     sealer = desk.sealer()
     partners = await all_partners(desk.database)
     known = [each for each in partners if each.name.casefold() == name.casefold()]
@@ -122,7 +142,10 @@ async def _add(desk: Desk, name: str, platform: Provider, key: str, secret: str,
         stored = await store_key(
             connection, sealer, name, partner_id, platform.provider_id, key, secret, form, desk.clock.now()
         )
-    return stored, not await desk.silent()
+        shared = await others_with(connection, stored.credential_id)
+    if await desk.silent():
+        return stored, shared, None
+    return stored, shared, await wait_for_proof(desk, stored.credential_id)
 
 
 @group.command("list")
@@ -206,10 +229,10 @@ async def _verify(desk: Desk, wanted: str, *, json: bool) -> int:
     for key in keys:
         async with desk.database.transaction("asking for a verification") as connection:
             runs[key] = await ask(connection, _wish(desk, partner, key), desk.clock.now())
-    facts: list[dict[str, object]] = []
+    facts: list[dict[str, Any]] = []
     for key, run_id in runs.items():
         assert run_id is not None
-        run = await wait_for(desk, run_id, VERIFY_SECONDS)
+        run = await wait_for(desk, run_id, PROOF_SECONDS)
         accepted = run is not None and run.is_written
         if accepted and key.state == "refused":
             await look_now(desk.database, key.credential_id, desk.clock.now())
@@ -218,13 +241,14 @@ async def _verify(desk: Desk, wanted: str, *, json: bool) -> int:
             "fingerprint": key.fingerprint,
             "accepted": accepted,
             "reason": None if accepted else reason(run),
+            "races": [dict(each) for each in await opened(desk, key.credential_id)] if accepted else [],
         })  # fmt: skip
     if json:
         show.document({"partner_id": partner.partner_id, "keys": facts})
     else:
         for fact in facts:
-            verdict = "is accepted." if fact["accepted"] else f"was not accepted: {fact['reason']}."
-            show.say(f"Key {fact['fingerprint']} (credential {fact['credential_id']}) {verdict}")
+            verdict = in_words(Opening(fact["accepted"], fact["reason"], fact["races"]), partner.partner_id)
+            show.say(f"Key {fact['fingerprint']} (credential {fact['credential_id']}) {verdict}.")
     good = sum(bool(fact["accepted"]) for fact in facts)
     return 0 if good == len(facts) else 3 if good else 1
 
@@ -269,7 +293,7 @@ def _switch(wanted: str, to: str, *, json: bool) -> None:
         partner, now = choose(await all_partners(desk.database), wanted), desk.clock.now()
         if any(key.state == "unsealed" for key in partner.keys):
             raise Later(f"a key of partner {partner.partner_id} is not sealed yet; start a service, then try again")
-        keys = [key for key in partner.keys if (key.state == "disabled") != (to == "disabled")]
+        keys = [key for key in partner.keys if (key.state == "disabled") != (to == "disabled") and not key.is_replaced]
         async with desk.database.transaction("switching a partner") as connection:
             if not partner.is_enabled and to == "enabled":
                 await connection.execute(

@@ -25,6 +25,8 @@ class Key:
     state_reason: str | None
     state_at: datetime | None
     last_discovered_at: datetime | None
+    replaces: int | None  # the credential whose place it takes once it has listed its races
+    is_replaced: bool  # another has taken its place
 
     @property
     def is_usable(self) -> bool:
@@ -65,7 +67,8 @@ async def all_partners(database: Database) -> list[Partner]:
         """
         SELECT k.timing_partner_id, k.partner_provider_credential_id AS credential_id, k.provider_id,
             lower(replace(v.name, ' ', '-')) AS provider, c.fingerprint, coalesce(c.state, 'unsealed') AS state,
-            c.state_reason, c.state_at, c.last_discovered_at
+            c.state_reason, c.state_at, c.last_discovered_at, c.replaces, coalesce(c.state = 'disabled' AND EXISTS (
+                SELECT 1 FROM credentials n WHERE n.replaces = c.credential_id), false) AS is_replaced
         FROM public.partner_provider_credentials k JOIN public.providers v USING (provider_id)
         LEFT JOIN credentials c ON c.credential_id = k.partner_provider_credential_id
         ORDER BY k.partner_provider_credential_id

@@ -1,5 +1,6 @@
 """Keys at rest: sealed when first seen, opened for a call, and what became of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,6 +48,51 @@ async def seal_new(connection: Connection, sealer: Sealer, now: datetime) -> int
     return len(rows)
 
 
+async def reseal(connection: Connection, sealer: Sealer, credential_id: int) -> bool:
+    """Seal a secret with the present key; False when it was. Raises Never when no key opens it; safe to repeat.
+
+    A call that is under way with it judges nothing: what it used is not what stands there. The next one does.
+    """
+    await connection.execute("SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", credential_id)
+    stored = await load_credential(connection, credential_id)
+    if stored is None or sealer.is_present(stored.sealed_secret, stored.row_name):
+        return False
+    sealed = sealer.seal(stored.open(sealer).secret, stored.row_name)
+    await connection.execute(
+        "UPDATE credentials SET sealed_secret = $2 WHERE credential_id = $1", credential_id, sealed
+    )
+    return True
+
+
+async def take_over(connection: Connection, credential_id: int, listed: Sequence[str], now: datetime) -> None:
+    """Let a key that has listed its races take the place of the one it replaces, if it replaces one.
+
+    The races that it opens are its own from now on; the other is disabled, unless races are left that only that opens.
+    """
+    old = await connection.fetchval(
+        "SELECT o.credential_id FROM credentials n JOIN credentials o ON o.credential_id = n.replaces"
+        " WHERE n.credential_id = $1 AND n.state = 'active' AND o.state <> 'disabled' FOR UPDATE OF o",
+        credential_id,
+    )
+    if old is None:
+        return
+    races = await connection.fetch(
+        "SELECT race_id, state FROM race_sync WHERE credential_id = $1 ORDER BY race_id FOR UPDATE", old
+    )
+    left = {row["race_id"] for row in races if row["state"] == "active"} - set(listed)
+    taken = [row["race_id"] for row in races if row["race_id"] in set(listed) or not left]
+    await connection.execute(
+        "UPDATE race_sync SET credential_id = $1 WHERE credential_id = $2 AND race_id = ANY($3)",
+        credential_id,
+        old,
+        taken,
+    )
+    if left:
+        await set_state(connection, old, "active", f"credential {credential_id} lacks {len(left)} of its races", now)
+    else:
+        await set_state(connection, old, "disabled", f"replaced by credential {credential_id}", now)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredCredential:
     """A key as the fetcher needs it; the secret is still sealed."""
@@ -60,11 +106,16 @@ class StoredCredential:
     principal: str
     sealed_secret: bytes
     form: str
+    replaced_by: int | None  # the key that has taken its place
+
+    @property
+    def row_name(self) -> str:
+        """What its secret is bound to."""
+        return row_name(self.credential_id, self.provider_id, self.timing_partner_id, self.principal)
 
     def open(self, sealer: Sealer) -> Credential:
         """The key, opened for a call; raises Never when it was sealed otherwise."""
-        name = row_name(self.credential_id, self.provider_id, self.timing_partner_id, self.principal)
-        return Credential(self.principal, sealer.open(self.sealed_secret, name), self.form)
+        return Credential(self.principal, sealer.open(self.sealed_secret, self.row_name), self.form)
 
 
 async def load_credential(connection: Connection, credential_id: int) -> StoredCredential | None:
@@ -72,7 +123,8 @@ async def load_credential(connection: Connection, credential_id: int) -> StoredC
     row = await connection.fetchrow(
         """
         SELECT c.credential_id, k.provider_id, k.timing_partner_id, c.fingerprint, c.state, c.state_reason, k.principal,
-               c.sealed_secret, coalesce(k.credential_type, 'v1') AS form
+               c.sealed_secret, coalesce(k.credential_type, 'v1') AS form, CASE WHEN c.state = 'disabled' THEN (
+                   SELECT max(n.credential_id) FROM credentials n WHERE n.replaces = c.credential_id) END AS replaced_by
         FROM credentials c
         JOIN public.partner_provider_credentials k ON k.partner_provider_credential_id = c.credential_id
         WHERE c.credential_id = $1

@@ -144,7 +144,7 @@ async def open_house(
             if clock is None:
                 clock = SystemClock()
                 await database.set_clock(clock)
-            sealer = Sealer.from_text(secret_key(settings, embedded is not None))
+            sealer = sealer_of(settings, embedded is not None)
             bus = await open_bus(settings, clock, random)
             try:
                 yield House(settings, clock, random, database, bus, sealer, beat=Health.beat)
@@ -179,6 +179,11 @@ async def open_bus(settings: Settings, clock: Clock, random: Random) -> Bus:
 def count_message(handled: Handled) -> None:
     """Every message that was handled, by queue and what became of it."""
     metrics.messages_handled.labels(handled.queue, handled.outcome).inc()
+
+
+def sealer_of(settings: Settings, embedded: bool) -> Sealer:
+    """What seals and opens keys. Raises Misconfigured."""
+    return Sealer.from_text(secret_key(settings, embedded), settings.former_secret_keys.get_secret_value())
 
 
 def secret_key(settings: Settings, embedded: bool) -> str:
