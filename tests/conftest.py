@@ -102,9 +102,19 @@ async def database_url(postgres: services.Database, _template: dict[str, str]) -
         await migrate(services.database_named(postgres.url, name))
         _template["name"] = name
     name = f"hub_test_{uuid.uuid4().hex[:12]}"
-    await _execute(postgres.url, f"create database {name} template {_template['name']}")
+    await _clone(postgres.url, _template["name"], name)
     yield services.database_named(postgres.url, name)
     await _execute(postgres.url, f"drop database {name} with (force)")
+
+
+async def _clone(url: str, template: str, name: str) -> None:
+    """Copy a database file by file: page by page through the log, as servers do from 15 on, takes twice as long."""
+    connection = await asyncpg.connect(url)
+    try:
+        how = "strategy file_copy" if connection.get_server_version().major >= 15 else ""
+        await connection.execute(f"create database {name} template {template} {how}")
+    finally:
+        await connection.close()
 
 
 async def _execute(url: str, statement: str) -> None:
