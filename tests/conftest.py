@@ -108,7 +108,7 @@ async def database_url(postgres: services.Database, _template: dict[str, str]) -
 
 
 async def _clone(url: str, template: str, name: str) -> None:
-    """Copy a database file by file: through the log, page by page, as servers do from 15 on, takes half as long again."""
+    """Copy a database file by file: through the log, page by page, as servers do from 15 on, costs half more."""
     connection = await asyncpg.connect(url)
     try:
         how = "strategy file_copy" if connection.get_server_version().major >= 15 else ""
