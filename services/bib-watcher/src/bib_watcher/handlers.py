@@ -62,7 +62,8 @@ async def _act(
     now = house.clock.now()
     bibs = await store.race_bibs(connection, group, diffs)
     events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users)
-    fresh = await store.record(connection, group, events, bibs, now)
+    message_id = house.new_id()
+    fresh = await store.record(connection, group, events, bibs, now, message_id)
     if not fresh:
         return None
     provider = by_id(group.provider_id)
@@ -74,7 +75,7 @@ async def _act(
         race_id=group.race_id,
         changes=[_told(each) for each in fresh],
     )
-    message = encode(body, id=house.new_id(), occurred_at=now, source=SOURCE, correlation_id=group.run_id)
+    message = encode(body, id=message_id, occurred_at=now, source=SOURCE, correlation_id=group.run_id)
     await tell(connection, message, now=now)
     for each in fresh:
         metrics.bib_events.labels(provider.name, each.kind).inc()

@@ -172,15 +172,15 @@ async def race_bibs(connection: Connection, group: Group, diffs: Sequence[BibDif
 
 
 async def record(
-    connection: Connection, group: Group, events: Sequence[BibEvent], bibs: RaceBibs, now: datetime
+    connection: Connection, group: Group, events: Sequence[BibEvent], bibs: RaceBibs, now: datetime, message_id: UUID
 ) -> list[BibEvent]:
     """Append to the bib history; the events that were not there already."""
     rows = await connection.fetch(
         """
         INSERT INTO bib_history (provider_id, timing_partner_id, race_id, event_id, registration_id, kind, before,
-            after, other_registration_id, feed_id, run_id, reason, provider_modified_at, detected_at)
+            after, other_registration_id, feed_id, run_id, reason, provider_modified_at, detected_at, message_id)
         SELECT $1, $2, $3, e.event_id, e.registration_id, e.kind, e.before, e.after, e.other, e.feed_id, $4, $5,
-            e.modified_at, $6
+            e.modified_at, $6, $15
         FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[],
             $14::timestamptz[]) AS e (event_id, registration_id, kind, before, after, other, feed_id, modified_at)
         ON CONFLICT DO NOTHING RETURNING feed_id, kind
@@ -199,6 +199,7 @@ async def record(
         [each.other_registration_id for each in events],
         [each.diff.feed_id for each in events],
         [bibs.modified.get(each.diff.registration_id) for each in events],
+        message_id,
     )
     fresh = {(row["feed_id"], row["kind"]) for row in rows}
     return [each for each in events if (each.diff.feed_id, str(each.kind)) in fresh]

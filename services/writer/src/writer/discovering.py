@@ -130,7 +130,7 @@ async def _upsert_events(
         gone = await connection.fetch(
             "UPDATE events SET missing_at = $5 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3"
             " AND NOT event_id = ANY($4) AND missing_at IS NULL AND fetched_at <= $6"
-            " AND coalesce(greatest(ends_at, starts_at), $6) > $6::timestamptz - interval '1 hour'"
+            " AND coalesce(last_moment_at, $6) > $6::timestamptz - interval '1 hour'"
             " RETURNING event_id",
             place.provider_id,
             place.timing_partner_id,

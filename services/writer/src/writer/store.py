@@ -197,13 +197,16 @@ async def enter(
     return Entered(run, events, row["newest_batch_id"], row["fingerprint"] or "unknown")
 
 
-async def record_changes(connection: Connection, run: RunRow, place: Place, diffs: list[Diff], now: datetime) -> int:
+async def record_changes(
+    connection: Connection, run: RunRow, place: Place, diffs: list[Diff], now: datetime, message_id: UUID | None = None
+) -> int:
     """Append diffs to the change feed, to be numbered once committed; the batch's number."""
     batch_id: int = await connection.fetchval(
         """
         WITH batch AS (
-            INSERT INTO change_batches (size, run_id, reason, provider_id, timing_partner_id, race_id, written_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING batch_id
+            INSERT INTO change_batches (size, run_id, reason, provider_id, timing_partner_id, race_id, written_at,
+                message_id)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING batch_id
         ), noted AS (
             UPDATE race_sync SET newest_batch_id = batch_id FROM batch
             WHERE provider_id = $4 AND timing_partner_id = $5 AND race_id = $6
@@ -217,6 +220,7 @@ async def record_changes(connection: Connection, run: RunRow, place: Place, diff
         place.timing_partner_id,
         place.race_id,
         now,
+        message_id,
     )
     await connection.copy_records_to_table(
         "changes",

@@ -1,6 +1,7 @@
 """Telling what changed: the feed's rows and their message, in the transaction that changed the rows."""
 
 from datetime import datetime
+from uuid import UUID
 
 from shared.bus.port import Message
 from shared.bus.topology import MAX_MESSAGE_BYTES
@@ -33,7 +34,7 @@ async def tell_changes(
             await tell_changes(connection, run, place, diffs[half:], house=house, now=now)
             return
         message = _message(run, place, [_short(diffs[0])], house=house, now=now)
-    batch_id = await store.record_changes(connection, run, place, diffs, now)
+    batch_id = await store.record_changes(connection, run, place, diffs, now, UUID(message.id))
     await tell(connection, message, now=now, batch_id=batch_id)
 
 

@@ -95,7 +95,7 @@ async def account(database: Database, partner: Partner, world: World) -> Account
     events = await database.fetchrow(
         """
         SELECT count(*) AS over, count(cursor_at) AS loaded FROM events WHERE timing_partner_id = $1
-          AND missing_at IS NULL AND coalesce(greatest(ends_at, starts_at), $2) <= $2::timestamptz - $3::interval
+          AND missing_at IS NULL AND coalesce(last_moment_at, $2) <= $2::timestamptz - $3::interval
         """,
         partner.partner_id,
         now,

@@ -16,7 +16,21 @@ import typer
 from typer.exceptions import TyperException
 
 from shared.errors import Misconfigured, SyncError
-from shared.ops import backfill, bibs, doctor, feed, history, injecting, keys, partners, schema, status, stuck, syncing
+from shared.ops import (
+    backfill,
+    bibs,
+    doctor,
+    explain,
+    feed,
+    history,
+    injecting,
+    keys,
+    partners,
+    schema,
+    status,
+    stuck,
+    syncing,
+)
 from shared.ops.failing import WrongUsage
 from shared.telemetry.logging import configure_logging
 
@@ -29,7 +43,21 @@ app = typer.Typer(
     "Start with: hub up --demo, or hub partner add --help",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 partly done.",
 )
-for module in (schema, partners, keys, syncing, backfill, status, history, feed, bibs, injecting, stuck, doctor):
+for module in (
+    schema,
+    partners,
+    keys,
+    syncing,
+    backfill,
+    status,
+    history,
+    explain,
+    feed,
+    bibs,
+    injecting,
+    stuck,
+    doctor,
+):
     module.register(app)
 
 

@@ -5,5 +5,5 @@
 MISSING = """
     SELECT e.provider_id, e.timing_partner_id, e.race_id, e.event_id FROM events e
     WHERE e.timing_partner_id = {partner} AND e.missing_at IS NULL AND e.cursor_at IS NULL
-      AND coalesce(greatest(e.ends_at, e.starts_at), {now}) <= {now}::timestamptz - {tail}::interval
+      AND coalesce(e.last_moment_at, {now}) <= {now}::timestamptz - {tail}::interval
 """
