@@ -59,6 +59,14 @@ class Broker(Protocol):
 class BreakableBroker(Broker, Protocol):
     """A RabbitMQ that we started and may break."""
 
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Ask its management interface."""
+        ...
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        ...
+
     async def kill(self) -> None:
         """Kill it without a warning."""
         ...

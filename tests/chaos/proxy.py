@@ -1,4 +1,4 @@
-"""A door between a service and what it depends on, that can be slammed."""
+"""A door between a service and what it depends on, that can be slammed, or fall silent."""
 
 import asyncio
 import contextlib
@@ -11,17 +11,21 @@ Open = Callable[[], Coroutine[Any, Any, tuple[asyncio.StreamReader, asyncio.Stre
 
 
 class Proxy:
-    """Passes bytes on; `cut` ends every connection and lets none through until `mend`."""
+    """Passes bytes on, until it is `cut` (every connection ends, none gets through) or `hush`ed; `mend` heals it."""
 
     def __init__(self, connect: Open) -> None:
         self._connect = connect
         self._writers: set[asyncio.StreamWriter] = set()
         self._is_cut = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.port = 0
+        self.hurt = 0  # connections that were cut or kept waiting
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, until either side ends."""
         if self._is_cut:
+            self.hurt += 1
             writer.close()
             return
         try:
@@ -32,10 +36,10 @@ class Proxy:
         ours = {writer, back}
         self._writers |= ours
         try:
-            await asyncio.wait(
-                [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            pumps = [asyncio.create_task(each) for each in (self._pump(reader, back), self._pump(there, writer))]
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
         finally:
             self._writers -= ours
             for each in ours:
@@ -44,19 +48,27 @@ class Proxy:
     def cut(self) -> None:
         """Slam the door: both sides see their connections end."""
         self._is_cut = True
+        self.hurt += len(self._writers) // 2
         for each in list(self._writers):
             each.transport.abort()
 
+    def hush(self) -> None:
+        """Nothing goes through any more, and nobody is told: a cable that lies in the street."""
+        self._flowing.clear()
+
     def mend(self) -> None:
-        """Let connections through again."""
+        """Let connections through again, and what was held back."""
         self._is_cut = False
+        self._flowing.set()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while data := await reader.read(65536):
+                if not self._flowing.is_set():
+                    self.hurt += 1
+                    await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
 
 
 @asynccontextmanager

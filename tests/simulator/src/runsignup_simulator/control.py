@@ -185,7 +185,7 @@ def _json(value: Any, status: int = 200) -> Response:
 HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "partners"): _partners,
     ("POST", "mutate"): _mutate,
-    ("GET", "pace"): lambda simulator, request, body: simulator.pace.report(),
+    ("GET", "pace"): lambda simulator, request, body: simulator.pace.report(int(request.query.get("last", "100"))),
     ("POST", "pace"): _set_pace,
     ("POST", "faults"): lambda simulator, request, body: {"id": simulator.faults.add(body, simulator.now()).id},
     ("GET", "faults"): lambda simulator, request, body: [asdict(fault) for fault in simulator.faults.listed],

@@ -60,11 +60,11 @@ class Pace:
             self.log.extend(changes)
         del self.log[:-REMEMBERED]
 
-    def report(self) -> dict[str, Any]:
+    def report(self, last: int = 100) -> dict[str, Any]:
         return {
             "per_second": self.per_second,
             "kinds": dict(self.weights),
             "race_ids": self.race_ids,
             "done": self.done,
-            "log": [asdict(change) for change in self.log[-100:]],
+            "log": [asdict(change) for change in self.log[-last:]],
         }

@@ -55,16 +55,19 @@ class PretendProvider:
         self, key: str, race_ids: Sequence[str] = (), scope: str = "future"
     ) -> AsyncIterator[dict[str, Any]]:
         """Everybody of a key's future (or all) events, active ones, as a correct client should have stored them."""
-        parameters: dict[str, str | list[str]] = {
-            "key": key,
-            "status": "active",
-            "race_id": list(race_ids),
-            "scope": scope,
-        }
-        answer = await self._http.get("/truth", params=parameters)
+        async for person in self.lines("/truth", key=key, status="active", race_id=list(race_ids), scope=scope):
+            yield person
+
+    async def lines(self, path: str, **parameters: str | list[str]) -> AsyncIterator[dict[str, Any]]:
+        """A document of one JSON object a line."""
+        answer = await self._http.get(path, params=parameters)
         answer.raise_for_status()
         for line in answer.content.splitlines():
             yield orjson.loads(line)
+
+    async def delete(self, path: str) -> None:
+        """Take something back."""
+        (await self._http.delete(path)).raise_for_status()
 
 
 @asynccontextmanager

@@ -1,0 +1,187 @@
+"""Each misfortune: how it strikes, how it ends, and how one knows that it struck."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests import services
+from tests.acceptance.house import Hub
+from tests.chaos.plan import Storm, Strike
+from tests.chaos.proxy import Proxy
+from tests.chaos.service import SERVICES
+
+#: How long an order to die may wait for somebody to come to that moment, a fault for a call that it strikes.
+PATIENCE = 15.0
+
+
+@dataclass(slots=True)
+class Ground:
+    """What the storm rages over: a broker and a database server of this run's own, for some seeds."""
+
+    broker: services.BreakableBroker
+    postgres: services.WheelDatabase
+
+
+@dataclass(slots=True)
+class Doors:
+    """A service's ways to the broker and to the database."""
+
+    broker: Proxy
+    database: Proxy
+
+
+@dataclass(slots=True)
+class Weather:
+    """One seed on its way."""
+
+    storm: Storm
+    hub: Hub
+    ground: Ground
+    doors: dict[str, Doors]
+    orders: Path
+    database_name: str
+    database_url: str  # straight, as the services' own role
+    struck: list[Strike] = field(default_factory=list)
+    faults: dict[int, Strike] = field(default_factory=dict)
+
+    async def strike(self, strike: Strike) -> None:
+        """Let one misfortune happen and end; noted when it was seen to hurt."""
+        acts: dict[str, Callable[[Strike], Awaitable[bool]]] = {
+            "killed": self._killed,
+            "fault": self._fault,
+            "broker_killed": self._broker_killed,
+            "broker_memory_alarm": self._broker_alarm,
+            "broker_cut": lambda each: self._at_doors(each, Proxy.cut),
+            "broker_silent": lambda each: self._at_doors(each, Proxy.hush),
+            "database_cut": lambda each: self._at_doors(each, Proxy.cut),
+            "database_silent": lambda each: self._at_doors(each, Proxy.hush),
+            "database_restarted": self._database_restarted,
+            "database_read_only": self._database_read_only,
+            "database_full": self._database_full,
+            "message_lost": lambda _: self._order("fetcher.lose"),
+            "race_away": lambda each: self._mutated(each, "race_left_list", "race_returned"),
+            "right_withdrawn": lambda each: self._mutated(each, "permission_revoked", "permission_restored"),
+        }
+        if await acts[strike.kind](strike):
+            self.struck.append(strike)
+
+    async def _killed(self, strike: Strike) -> bool:
+        if "." in strike.target:
+            return await self._order(strike.target)
+        await self.hub.kill(strike.target)
+        await asyncio.sleep(0.3)
+        await self.hub.start(strike.target)
+        return True
+
+    async def _order(self, moment: str) -> bool:
+        """Whoever comes to the moment first obeys; false when nobody came."""
+        order = self.orders / moment
+        order.touch()
+        for _ in range(int(PATIENCE / 0.05)):
+            if not order.exists():
+                return True
+            await asyncio.sleep(0.05)
+        order.unlink(missing_ok=True)
+        return False
+
+    async def _fault(self, strike: Strike) -> bool:
+        made = await self.hub.provider.post("/faults", kind=strike.target, **dict(strike.details))
+        self.faults[made["id"]] = strike
+        return False  # only its own count says whether it struck
+
+    async def faults_struck(self) -> None:
+        """Wait until every fault has struck, then lift all of them."""
+        for _ in range(int(PATIENCE / 0.2)):
+            told = {each["id"]: each for each in await self.hub.provider.get("/faults")}
+            if all(told[number]["struck"] for number in self.faults):
+                break
+            await asyncio.sleep(0.2)
+        self.struck += [strike for number, strike in self.faults.items() if told[number]["struck"]]
+        await self.hub.provider.delete("/faults")
+
+    async def _broker_killed(self, strike: Strike) -> bool:
+        await self.ground.broker.kill()
+        gone = not await asyncio.to_thread(self.ground.broker.answers)
+        await asyncio.sleep(strike.seconds)
+        await self.ground.broker.start()
+        return gone
+
+    async def _broker_alarm(self, strike: Strike) -> bool:
+        await self.ground.broker.pause()
+        nodes = await asyncio.to_thread(self.ground.broker.call, "GET", "nodes")
+        await asyncio.sleep(strike.seconds)
+        await self.ground.broker.resume()
+        return any(each["mem_alarm"] for each in nodes)
+
+    async def _at_doors(self, strike: Strike, act: Callable[[Proxy], None]) -> bool:
+        doors = [self.doors[each] for each in ([strike.target] if strike.target else SERVICES)]
+        them = [each.broker if strike.kind.startswith("broker") else each.database for each in doors]
+        before = sum(each.hurt for each in them)
+        for each in them:
+            act(each)
+        await asyncio.sleep(strike.seconds)
+        for each in them:
+            each.mend()
+        return sum(each.hurt for each in them) > before
+
+    def _reconnect(self) -> None:
+        """Every service's connections to the database end, and the next ones find it as it is now."""
+        for each in self.doors.values():
+            each.database.cut()
+            each.database.mend()
+
+    async def _database_restarted(self, _strike: Strike) -> bool:
+        await asyncio.to_thread(self.ground.postgres.restart)
+        return True
+
+    async def _database_read_only(self, strike: Strike) -> bool:
+        name = f'ALTER DATABASE "{self.database_name}"'
+        await self._execute(f"{name} SET default_transaction_read_only = on")
+        self._reconnect()  # as after a fail-over: the connections end, and the new ones find a standby
+        found = await self._seen("SHOW default_transaction_read_only")
+        await asyncio.sleep(strike.seconds)
+        await self._execute(f"{name} RESET default_transaction_read_only")
+        self._reconnect()
+        return found == "on"
+
+    async def _database_full(self, strike: Strike) -> bool:
+        await self._execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT 0')
+        self._reconnect()
+        found = await self._seen("SELECT 1")
+        await asyncio.sleep(strike.seconds)
+        await self._execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT -1')
+        return found == "53300"
+
+    async def _seen(self, statement: str) -> str:
+        """What the services' role is told: a value, or the error's SQLSTATE."""
+        try:
+            connection = await asyncpg.connect(self.database_url)
+        except asyncpg.PostgresError as error:
+            return str(error.sqlstate)
+        try:
+            return str(await connection.fetchval(statement))
+        finally:
+            await connection.close()
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.ground.postgres.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def _mutated(self, strike: Strike, there: str, back: str) -> bool:
+        done: list[dict[str, Any]] = await self.hub.provider.post("/mutate", kind=there)
+        await asyncio.sleep(strike.seconds)
+        for each in done:
+            key = {"key": each["key"]} if each["key"] else {}
+            await self.hub.provider.post("/mutate", kind=back, race_id=each["race_id"], **key)
+        return bool(done)
+
+    def missed(self) -> list[Strike]:
+        """Planned misfortunes that never struck: a storm without them proves nothing."""
+        return [each for each in self.storm.strikes if each not in self.struck]
