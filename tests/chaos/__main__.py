@@ -8,6 +8,7 @@ python -m tests.chaos --table                     the table in README.md, anew f
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 
 from tests import services
@@ -34,6 +35,7 @@ def main() -> int:
     if chosen.table:
         keeping.write_table()
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us, the services end with us
     logging.disable(logging.CRITICAL)  # what dies here dies on purpose
     seeds = chosen.seeds or ([1, 2, 3] if chosen.first is None else list(range(chosen.first, chosen.last + 1)))
     verdicts: list[Verdict] = []

@@ -136,9 +136,10 @@ async def judge_bibs(database: Database, notes: list[str]) -> int:
         if worn.get(_key(row)) != row["before"]:
             bad.append(f"bib history of {row['registration_id']} has a hole")
         worn[_key(row)] = row["after"]
-    for row in await database.fetch("SELECT * FROM participants WHERE removed_at IS NULL"):
-        if worn.get(_key(row)) != row["bib"]:
-            bad.append(f"bib history tells otherwise: {row['registration_id']}")
+    people = await database.fetch("SELECT * FROM participants WHERE removed_at IS NULL")
+    bad += [
+        f"bib history tells otherwise: {row['registration_id']}" for row in people if worn.get(_key(row)) != row["bib"]
+    ]
     notes += bad[:3]
     return len(bad)
 

@@ -28,6 +28,7 @@ AT_A_DOOR = ("broker_cut", "broker_silent", "database_cut", "database_silent")
 #: What happens to the partners, not to the machines; each ends after its seconds.
 OTHERS = {
     "message_lost": (0.0, 0.0),  # confirmed by the broker, and gone
+    "budget_spent": (5.0, 6.0),  # one key has two calls left in its hour
     "race_away": (3.0, 5.0),  # it leaves the provider's list, and returns
     "right_withdrawn": (3.0, 5.0),  # the key may not read a race for a while
 }
@@ -95,6 +96,8 @@ class Storm:
     skews: tuple[float, ...] = (0.0,)  # our machines' clocks against the database's; each process has one of them
     full_passes: bool = False  # every few seconds, instead of each night
     seconds: float = STORM_SECONDS
+    patience: float = 25.0  # how long an order to die waits for somebody at that moment, a fault for a call it strikes
+    quiet: float = 45.0  # how long the hub has to be in step again
     world: tuple[str, ...] = ()  # options of the simulator; none: the storm's own world
     without: str = ""  # a guard that is switched off: what the storm must notice
 

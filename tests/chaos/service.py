@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from orjson import loads
+
 ORDERS = Path(os.environ.get("CHAOS_ORDERS", "."))
 #: Written to for each batch that the inbox knew already: what is appended outlives kill -9.
 SWALLOWED = ORDERS / "swallowed"
@@ -74,8 +76,10 @@ def place_moments(service: str) -> None:
         if len(messages) > 1 and taken(f"{service}.in_page"):
             await publish_all(self, messages[:1])
             die()
-        if any(each.type.startswith("participants.fetched") for each in messages) and taken(f"{service}.lose"):
-            messages = messages[1:]  # a broker that confirms, and loses
+        if any(each.type.startswith("participants.fetched") for each in messages):
+            again = loads(messages[0].body)["data"]["attempt"] > 1
+            if taken(f"{service}.lose") or (again and taken(f"{service}.lose_again")):
+                messages = messages[1:]  # a broker that confirms, and loses
         await publish_all(self, messages)
 
     async def publishing_one(self: aio_pika.Exchange, *arguments: Any, **named: Any) -> Any:
@@ -124,10 +128,10 @@ def _in_fetcher() -> None:
     calling.THROTTLED = calling.STOPPED = timedelta(seconds=2)  # minutes, as everywhere in the storm
     save = store.save
 
-    async def saving(*arguments: Any, **named: Any) -> bool:
-        if taken("fetcher.before_save"):
+    async def saving(database: Any, claimed: Any, progress: Any, leased_until: datetime) -> bool:
+        if taken("fetcher.before_save") or (progress.last_id and taken("fetcher.before_save_midway")):
             die()
-        return await save(*arguments, **named)
+        return await save(database, claimed, progress, leased_until)
 
     store.save = saving
 

@@ -38,6 +38,8 @@ WORLD = (
 COMPRESSED = {
     "HUB_PAGE_SIZE": "100",
     "HUB_INTERVAL_RACEDAY_SECONDS": "3",
+    "HUB_INTERVAL_NEAR_SECONDS": "4",
+    "HUB_INTERVAL_FAR_SECONDS": "6",
     "HUB_DISCOVERY_SECONDS": "6",
     "HUB_TICK_SECONDS": "0.3",
     "HUB_CALL_SECONDS": "3",
@@ -57,7 +59,7 @@ MORNING = {
     "removed_edited": 2, "start_moved": 2, "event_added": 1,
 }  # fmt: skip
 PER_SECOND = 8
-QUIET_SECONDS = 45.0
+START_SECONDS = 45.0
 ROLE = "storm"  # no superuser: they are exempt from the limit of connections
 
 
@@ -149,7 +151,7 @@ async def _rage(weather: Weather, verdict: Verdict) -> None:
     haunting = asyncio.create_task(gremlin.run())
     platform = asyncio.create_task(hub.supervise())
     try:
-        await until(partial(_all_there, weather), "every process to be there before the storm", QUIET_SECONDS)
+        await until(partial(_all_there, weather), "every process to be there before the storm", START_SECONDS)
         await gremlin.listening.wait()
         snapshot = await _storm(weather)
         gremlin.stop()
@@ -159,6 +161,7 @@ async def _rage(weather: Weather, verdict: Verdict) -> None:
         verdict.duplicates_swallowed = _swallowed(weather.orders)
         verdict.struck = sorted({f"{each.kind} {each.target}".strip() for each in weather.struck})
         verdict.leaked += gremlin.leaks
+        verdict.over_budget += weather.over_budget
         if not (gremlin.sent and gremlin.headers):
             verdict.notes.append("never struck: messages twice, late and out of order")
         await judge(hub, verdict, snapshot, secrets)
@@ -208,7 +211,7 @@ async def _settle(weather: Weather, verdict: Verdict) -> None:
     """Everything is healed; the hub has so long to be in step again, asked as an operator asks."""
     hub, began = weather.hub, time.monotonic()
     try:
-        await until(hub.loaded, "every race to be loaded after the storm", QUIET_SECONDS)
+        await until(hub.loaded, "every race to be loaded after the storm", weather.storm.quiet)
     except AssertionError:
         verdict.notes += await waiting(hub.database)  # and go on: what is missing will be counted
     mode = Mode.INCREMENTAL
@@ -219,7 +222,7 @@ async def _settle(weather: Weather, verdict: Verdict) -> None:
             verdict.notes += await waiting(hub.database)
         found = await hub.compare()
         told = not await hub.count("SELECT count(*) FROM change_batches WHERE watched_at IS NULL")
-        if (found.is_clean and told and await hub.has_every_event()) or time.monotonic() > began + QUIET_SECONDS:
+        if (found.is_clean and told and await hub.has_every_event()) or time.monotonic() > began + weather.storm.quiet:
             break
         if not found.is_clean and weather.storm.lies:
             mode = Mode.FULL  # what the night would bring: only a full pass can know that it was lied to

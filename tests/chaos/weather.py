@@ -1,6 +1,7 @@
 """Each misfortune: how it strikes, how it ends, and how one knows that it struck."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,14 +9,12 @@ from typing import Any
 
 import asyncpg
 
+from shared.errors import Later
 from tests import services
 from tests.acceptance.house import Hub
 from tests.chaos.plan import Storm, Strike
 from tests.chaos.proxy import Proxy
 from tests.chaos.service import SERVICES
-
-#: How long an order to die may wait for somebody to come to that moment, a fault for a call that it strikes.
-PATIENCE = 15.0
 
 
 @dataclass(slots=True)
@@ -46,6 +45,7 @@ class Weather:
     database_name: str
     database_url: str  # straight, as the services' own role
     struck: list[Strike] = field(default_factory=list)
+    over_budget: int = 0
     faults: dict[int, Strike] = field(default_factory=dict)
 
     async def strike(self, strike: Strike) -> None:
@@ -62,7 +62,8 @@ class Weather:
             "database_restarted": self._database_restarted,
             "database_read_only": self._database_read_only,
             "database_full": self._database_full,
-            "message_lost": lambda _: self._order("fetcher.lose"),
+            "message_lost": lambda each: self._order(each.target or "fetcher.lose"),
+            "budget_spent": self._budget_spent,
             "race_away": lambda each: self._mutated(each, "race_left_list", "race_returned"),
             "right_withdrawn": lambda each: self._mutated(each, "permission_revoked", "permission_restored"),
         }
@@ -81,7 +82,7 @@ class Weather:
         """Whoever comes to the moment first obeys; false when nobody came."""
         order = self.orders / moment
         order.touch()
-        for _ in range(int(PATIENCE / 0.05)):
+        for _ in range(int(self.storm.patience / 0.05)):
             if not order.exists():
                 return True
             await asyncio.sleep(0.05)
@@ -95,7 +96,7 @@ class Weather:
 
     async def faults_struck(self) -> None:
         """Wait until every fault has struck, then lift all of them."""
-        for _ in range(int(PATIENCE / 0.2)):
+        for _ in range(int(self.storm.patience / 0.2)):
             told = {each["id"]: each for each in await self.hub.provider.get("/faults")}
             if all(told[number]["struck"] for number in self.faults):
                 break
@@ -173,6 +174,38 @@ class Weather:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+    async def _budget_spent(self, strike: Strike) -> bool:
+        """The busiest key has no more than two calls left; then its owner buys a thousand."""
+        hub = self.hub
+        spent = {key: each["calls"] for key, each in (await hub.provider.get("/audit"))["credentials"].items()}
+        key = max(hub.keys, key=lambda each: spent.get(each, 0))
+        place = list(hub.keys).index(key)
+        mine = f"(SELECT fingerprint FROM credentials ORDER BY credential_id OFFSET {place} LIMIT 1)"
+        limit = spent.get(key, 0) + 2
+        await self._patiently(
+            f"UPDATE provider_keys SET calls_per_hour = {limit} WHERE fingerprint = {mine} RETURNING 1"
+        )
+        await asyncio.sleep(strike.seconds)
+        told = (await hub.provider.get("/audit"))["credentials"][key]["max_in_any_hour"]
+        # What was on its way to the provider when the limit was set is not held against it.
+        self.over_budget += max(0, told - limit - 2)
+        postponed = await self._patiently("SELECT count(*) + 1 FROM sync_runs WHERE error_code = 'budget'")
+        await self._patiently(f"UPDATE provider_keys SET calls_per_hour = NULL WHERE fingerprint = {mine} RETURNING 1")
+        await self._patiently(
+            "WITH freed AS (UPDATE sync_runs SET not_before = now() WHERE state = 'queued' AND not_before > now()"
+            " RETURNING 1) SELECT count(*) + 1 FROM freed"
+        )
+        return postponed > 1
+
+    async def _patiently(self, statement: str) -> int:
+        """A statement's number, as soon as it has one and the database takes it."""
+        async with asyncio.timeout(self.storm.patience):
+            while True:
+                with contextlib.suppress(Later):
+                    if number := await self.hub.database.fetchval(statement):
+                        return int(number)
+                await asyncio.sleep(0.2)
 
     async def _mutated(self, strike: Strike, there: str, back: str) -> bool:
         done: list[dict[str, Any]] = await self.hub.provider.post("/mutate", kind=there)
