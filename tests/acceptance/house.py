@@ -117,7 +117,9 @@ class Hub:
         """Everybody of every future (or all) event against the provider's truth."""
         found = Comparison()
         await compare(self.database, self.provider, self.keys, found, scope=scope)
-        if found.surplus and scope == "future":  # an event that was moved into the past is not compared, so its people are not too many
+        if (
+            found.surplus and scope == "future"
+        ):  # an event that was moved into the past is not compared, so its people are not too many
             rows = await self.database.fetch(
                 "SELECT registration_id FROM participants WHERE registration_id = ANY($1) AND event_id = ANY($2)",
                 found.surplus,

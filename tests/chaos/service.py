@@ -139,16 +139,17 @@ def _in_fetcher() -> None:
 def _in_writer() -> None:
     from writer import store
 
-    enter = store.enter_inbox
+    def booking(real: Any) -> Any:
+        async def entering(*arguments: Any, **named: Any) -> Any:
+            entered = await real(*arguments, **named)
+            if not entered:
+                with SWALLOWED.open("a") as book:
+                    book.write("1")
+            return entered
 
-    async def entering(*arguments: Any, **named: Any) -> bool:
-        is_new = await enter(*arguments, **named)
-        if not is_new:
-            with SWALLOWED.open("a") as book:
-                book.write("1")
-        return is_new
+        return entering
 
-    store.enter_inbox = entering
+    store.enter, store.enter_inbox = booking(store.enter), booking(store.enter_inbox)
     _dying_after(store, "count", "writer.in_transaction")
 
 
@@ -168,13 +169,21 @@ def without_inbox() -> None:
     """Every batch is new."""
     from writer import store
 
-    enter = store.enter_inbox
+    enter = store.enter
 
-    async def always(*arguments: Any, **named: Any) -> bool:
-        await enter(*arguments, **named)
-        return True
+    async def always(connection: Any, batch: Any, *arguments: Any, **named: Any) -> Any:
+        entered = await enter(connection, batch, *arguments, **named)
+        if entered is None:
+            await connection.execute(
+                "DELETE FROM applied_batches WHERE (run_id, attempt, sequence) = ($1, $2, $3)",
+                batch.run_id,
+                batch.attempt,
+                batch.sequence,
+            )
+            entered = await enter(connection, batch, *arguments, **named)
+        return entered
 
-    store.enter_inbox = always
+    store.enter = always
 
 
 def without_attempts() -> None:
