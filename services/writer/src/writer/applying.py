@@ -19,7 +19,7 @@ from shared.runtime import House
 from shared.telemetry import metrics
 from writer import mapped, participants, quarantine, store
 from writer.completion import ABSENT, complete_if_whole, removed_diff
-from writer.merging import Outcome, Version, differences, judge, judge_removal
+from writer.merging import Outcome, Version, differences, judge, judge_removal, worth_telling
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
 
@@ -104,12 +104,13 @@ async def _write_people(
         before = await participants.stored_rows(connection, place, list(both))
         changes = {each.registration_id: differences(before[each.registration_id], each) for each in changed}
         back = {each.registration_id for each in restored}
+        news = {name: worth_telling(before[name], fields) for name, fields in changes.items()}
         diffs += [
             _diff_of_known(
-                each, before[each.registration_id], changes.get(each.registration_id), each.registration_id in back
+                each, before[each.registration_id], news.get(each.registration_id), each.registration_id in back
             )
             for each in both.values()
-            if changes.get(each.registration_id) or each.registration_id in back
+            if news.get(each.registration_id) or each.registration_id in back
         ]
         alike = [each for each in changed if not changes[each.registration_id]]
         await participants.rehash(connection, place, alike, fetched_at=fetched_at)

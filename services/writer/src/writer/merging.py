@@ -18,6 +18,13 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 #: Columns a diff speaks of: all that is mapped, but the key and the hash.
 DIFF_FIELDS = tuple(field for field in Participant._fields if field not in {"registration_id", "content_hash"})
 JSON_FIELDS = frozenset({"address", "team_info", "payment_info", "additional_data"})
+#: What a diff tells of a row that was adopted from another system, when the provider's own record first replaces it.
+#: That system spelled times and JSON in other ways (an absent price was 0 there): that would tell of everybody.
+ADOPTED_FIELDS = (
+    frozenset(DIFF_FIELDS)
+    - JSON_FIELDS
+    - {*("notes", "user_id", "profile_image_url", "registered_at", "provider_modified_at")}
+)
 
 
 class Outcome(StrEnum):
@@ -35,7 +42,7 @@ class Outcome(StrEnum):
 class Version:
     """How new a stored row is, and whether its person is there."""
 
-    content_hash: bytes
+    content_hash: bytes  # empty: what stands there is not a provider's record, and any record is better
     provider_modified_at: datetime | None
     fetched_at: datetime
     presence_at: datetime
@@ -57,14 +64,14 @@ def judge(incoming: Participant, fetched_at: datetime, stored: Version | None) -
         return Decision(Outcome.ADDED, write_fields=True, write_presence=True)
     back = stored.is_removed and fetched_at > stored.presence_at
     differs = incoming.content_hash != stored.content_hash
-    newer = (incoming.provider_modified_at or LONG_AGO, fetched_at) >= (
-        stored.provider_modified_at or LONG_AGO,
-        stored.fetched_at,
-    )
+    # No hash: a row left by the removal of somebody never seen, or adopted from another system, whose idea of
+    # last_modified may be hours off. Any record is better.
+    newer = (not stored.content_hash and (back or not stored.is_removed)) or (
+        incoming.provider_modified_at or LONG_AGO,
+        fetched_at,
+    ) >= (stored.provider_modified_at or LONG_AGO, stored.fetched_at)
     if back:
-        # A removal of somebody never seen left a row without fields, and without a hash: any record is better.
-        better = newer or not stored.content_hash
-        return Decision(Outcome.RESTORED, write_fields=differs and better, write_presence=True)
+        return Decision(Outcome.RESTORED, write_fields=differs and newer, write_presence=True)
     if not differs:
         return Decision(Outcome.UNCHANGED, write_fields=False, write_presence=False)
     if not newer:
@@ -113,6 +120,13 @@ def differences(before: Mapping[str, Any], after: Participant) -> dict[str, tupl
                 continue
         changed[field] = (_plain(old), _plain(new))
     return changed
+
+
+def worth_telling(before: Mapping[str, Any], changes: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Which of a stored row's changes the feed tells: all; of an adopted row (active, no hash) the comparable ones."""
+    if before["content_hash"] or before["removed_at"] is not None:
+        return changes
+    return {field: pair for field, pair in changes.items() if field in ADOPTED_FIELDS}
 
 
 def _parsed(text: str | None) -> Any:

@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from shared.errors import Misconfigured, SyncError
 from shared.ops import (
+    adopt,
     backfill,
     bibs,
     doctor,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 for module in (
     schema,
+    adopt,
     partners,
     keys,
     syncing,

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import asyncpg
 
@@ -57,32 +58,74 @@ def pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
 async def migrate(url: str) -> list[Migration]:
     """Bring a database to the newest schema and return what was applied; safe to repeat and to run twice at once.
 
-    Raises Stop when the database's schema is newer than this program's.
+    Raises Stop when the database's schema is newer than this program's, or has tables of the former system.
     """
-    known = migrations()
     with translated("migrating the database"):
         connection = await asyncpg.connect(url, timeout=10)
         try:
             await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
-            await connection.execute(
-                "CREATE SCHEMA IF NOT EXISTS hub; CREATE TABLE IF NOT EXISTS hub.schema_migrations ("
-                "version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
-                " applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-            rows = await connection.fetch("SELECT version, checksum FROM hub.schema_migrations")
-            todo = pending(known, {row["version"]: row["checksum"] for row in rows})
-            for each in todo:
-                async with connection.transaction():
-                    await connection.execute(each.sql)
-                    await connection.execute(
-                        "INSERT INTO hub.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-                        each.version,
-                        each.name,
-                        each.checksum,
-                    )
-            return todo
+            await _refuse_old_tables(connection)
+            return await apply(connection)
         finally:
             await connection.close()
+
+
+async def apply(connection: "asyncpg.Connection[Any]") -> list[Migration]:
+    """Apply what is still to be applied, each in a transaction of its own; the caller holds the lock."""
+    await connection.execute(
+        "CREATE SCHEMA IF NOT EXISTS hub; CREATE TABLE IF NOT EXISTS hub.schema_migrations ("
+        "version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    rows = await connection.fetch("SELECT version, checksum FROM hub.schema_migrations")
+    todo = pending(migrations(), {row["version"]: row["checksum"] for row in rows})
+    for each in todo:
+        async with connection.transaction():
+            await connection.execute(each.sql)
+            await connection.execute(
+                "INSERT INTO hub.schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                each.version,
+                each.name,
+                each.checksum,
+            )
+    return todo
+
+
+#: Names in ``public`` that the first migrations give to tables and views of their own.
+OLD_NAMES = (
+    "timing_partners",
+    "providers",
+    "partner_provider_credentials",
+    "runsignup_races",
+    "runsignup_events",
+    "runsignup_participants",
+    "sync_history",
+    "unified_participants",
+    "unified_events",
+    "unified_results",
+)
+
+
+async def _refuse_old_tables(connection: "asyncpg.Connection[Any]") -> None:
+    """Raise Stop when the names that the schema needs are taken by tables of the system that it replaces."""
+    if await connection.fetchval("SELECT to_regnamespace('hub_new') IS NOT NULL"):
+        raise Stop(UNDER_WAY)
+    if await connection.fetchval("SELECT to_regclass('hub.races') IS NOT NULL"):
+        return
+    rows = await connection.fetch(
+        "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass('public.' || name) IS NOT NULL", OLD_NAMES
+    )
+    if rows:
+        raise Stop(
+            f"the database has tables of the former system ({', '.join(row['name'] for row in rows)}), and nothing was"
+            " changed; look what taking them over would do with `hub adopt --check`"
+        )
+
+
+#: Said by everybody who would otherwise work on half of an adopted database.
+UNDER_WAY = (
+    "an adoption of this database is not finished; go on with `hub adopt`, or take it back with `hub adopt --undo`"
+)
 
 
 async def require_current(url: str) -> None:
@@ -92,8 +135,11 @@ async def require_current(url: str) -> None:
         try:
             exists = await connection.fetchval("SELECT to_regclass('hub.schema_migrations') IS NOT NULL")
             rows = await connection.fetch("SELECT version, checksum FROM hub.schema_migrations") if exists else []
+            half_adopted = await connection.fetchval("SELECT to_regnamespace('hub_new') IS NOT NULL")
         finally:
             await connection.close()
+    if half_adopted:
+        raise Stop(UNDER_WAY)
     todo = pending(migrations(), {row["version"]: row["checksum"] for row in rows})
     if todo:
         raise Stop(f"the database's schema is {len(todo)} migration(s) behind; run `hub migrate`")
