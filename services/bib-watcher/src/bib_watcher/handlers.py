@@ -80,7 +80,7 @@ async def _act(
     for each in fresh:
         metrics.bib_events.labels(provider.name, each.kind).inc()
         modified = bibs.modified.get(each.diff.registration_id)
-        if modified is not None and group.reason not in {Reason.FIRST, Reason.BACKFILL}:
+        if modified is not None and group.reason not in {Reason.FIRST, Reason.BACKFILL, Reason.INJECTED}:
             metrics.bib_latency_seconds.labels(provider.name).observe(max(0.0, (now - modified).total_seconds()))
     wanted = follow_up(group.reason, fresh) if settings.follow_up else None
     if wanted is None or bibs.credential_id is None:

@@ -1,5 +1,6 @@
 """The scheduler, put together."""
 
+import asyncio
 from datetime import timedelta
 
 import structlog
@@ -8,12 +9,14 @@ from scheduler import store
 from scheduler.backfilling import feed
 from scheduler.handlers import forget_messages, tick
 from scheduler.measuring import measure
+from scheduler.replaying import replaying
 from scheduler.settings import SchedulerSettings
 from shared.bus.port import Delivery
 from shared.bus.topology import SCHEDULE_QUEUE
 from shared.clock import wait
 from shared.errors import Later
 from shared.runtime import House
+from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
 from shared.telemetry import metrics
 
@@ -33,29 +36,30 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
         bell.set()
 
     consumer = await house.bus.consume([SCHEDULE_QUEUE], on_sync_completed, concurrency=1, prefetch=20)
-    cleaned = house.clock.now()
-    measured = cleaned - MEASURE_EVERY * 2
     if not house.bus.is_durable:
         await forget_messages(house)
-    try:
-        while not house.stopping.is_set():
-            house.beat("scheduler")
-            try:
-                with metrics.tick_seconds.time():
-                    more = await tick(house, settings)
-                    await feed(house, settings, house.clock.now())
-                if house.clock.now() - measured > MEASURE_EVERY:
-                    measured = house.clock.now()
-                    async with house.database.connection("measuring") as connection:
-                        await measure(connection, measured)
-                if house.clock.now() - cleaned > CLEAN_UP_EVERY:
-                    cleaned = house.clock.now()
-                    async with house.database.transaction("cleaning up") as connection:
-                        await store.clean_up(connection, cleaned, settings.archive_days)
-                if not more:
-                    await wait(house.clock, bell, settings.tick_seconds)
-            except Later as error:
-                log.warning("The scheduler waits.", action="scheduler_waits", error=str(error))
-                await house.clock.sleep(1.0)
-    finally:
-        await consumer.stop()
+    await consume_until_stopping(house, [consumer], _looking(house, settings, bell), replaying(house))
+
+
+async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Event) -> None:
+    cleaned = house.clock.now()
+    measured = cleaned - MEASURE_EVERY * 2
+    while not house.stopping.is_set():
+        house.beat("scheduler")
+        try:
+            with metrics.tick_seconds.time():
+                more = await tick(house, settings)
+                await feed(house, settings, house.clock.now())
+            if house.clock.now() - measured > MEASURE_EVERY:
+                measured = house.clock.now()
+                async with house.database.connection("measuring") as connection:
+                    await measure(connection, measured)
+            if house.clock.now() - cleaned > CLEAN_UP_EVERY:
+                cleaned = house.clock.now()
+                async with house.database.transaction("cleaning up") as connection:
+                    await store.clean_up(connection, cleaned, settings.archive_days)
+            if not more:
+                await wait(house.clock, bell, settings.tick_seconds)
+        except Later as error:
+            log.warning("The scheduler waits.", action="scheduler_waits", error=str(error))
+            await house.clock.sleep(1.0)

@@ -6,7 +6,7 @@ Its one message, the outcome of a run, only wakes it: all it needs stands in the
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scheduler import store
+from scheduler import replay_store, store
 from scheduler.settings import SchedulerSettings
 from shared.domain.cadence import Pace
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
@@ -132,6 +132,8 @@ async def forget_messages(house: House) -> None:
         pass
     while await _send_again(house, now) == store.PORTION:
         pass
+    async with house.database.transaction("sending items of replays again") as connection:
+        await replay_store.forget_all(connection)
 
 
 async def _send_again(house: House, sent_before: datetime) -> int:

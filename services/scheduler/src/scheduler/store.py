@@ -171,10 +171,10 @@ class Overdue:
     credential_id: int
 
 
-#: Past its deadline; a run that began and has none (yet) counts by another instant.
+#: Past its deadline; a run that began and has none (yet) counts by another instant. A replay's run ends with its items.
 OVERDUE = """
-    state IN ('requested', 'running', 'fetched') AND deadline_at < $1
-    OR state IN ('running', 'fetched') AND coalesce(deadline_at, greatest(started_at, requested_at)) < $2
+    kind <> 'replay' AND (state IN ('requested', 'running', 'fetched') AND deadline_at < $1
+        OR state IN ('running', 'fetched') AND coalesce(deadline_at, greatest(started_at, requested_at)) < $2)
 """
 
 

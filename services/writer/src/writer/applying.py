@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from zstandard import ZstdCompressor
-
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
 from shared.domain.participant import Participant, Removal
@@ -18,18 +16,16 @@ from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import mapped, participants, quarantine, store
+from writer.archive import pack
 from writer.completion import ABSENT, complete_if_whole, removed_diff
 from writer.merging import Outcome, Version, differences, judge, judge_removal, worth_telling
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
 
-#: Level 1: eight times smaller at some 300 MB/s; the archive is for a fortnight.
-COMPRESSION_LEVEL = 1
-
 
 async def apply_people(
     body: ParticipantsFetched,
-    raw: bytes,
+    raw: bytes | None,
     *,
     house: House,
     settings: WriterSettings,
@@ -42,7 +38,7 @@ async def apply_people(
     who = provider.identify(body.records, body.race_id)
     seen_ids = list(dict.fromkeys(each.registration_id for each in who if each.registration_id is not None))
     unreadable = sum(each.registration_id is None for each in who)
-    packed, comparable = _pack(raw), mapped.comparable(who)
+    packed, comparable = _packed(raw), mapped.comparable(who)
     # Before the race is locked: so one batch of a race is mapped while another is in the database.
     async with house.database.connection("looking at a batch's people") as connection:
         found = await participants.look(connection, place, comparable)
@@ -152,14 +148,16 @@ def _diff(participant: Participant, kind: str, fields: dict[str, tuple[Any, Any]
     }
 
 
-async def apply_removals(body: ParticipantsRemoved, raw: bytes, *, house: House, settings: WriterSettings) -> bool:
+async def apply_removals(
+    body: ParticipantsRemoved, raw: bytes | None, *, house: House, settings: WriterSettings
+) -> bool:
     """Apply a batch of the provider's list of removed people, once; False when it was applied already."""
     provider, now = by_name(body.provider), house.clock.now()
     place = store.Place(provider.provider_id, body.timing_partner_id, body.race_id)
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
     async with house.database.transaction("applying removals") as connection:
         entered = await store.enter(
-            connection, batch, body, place, packed=_pack(raw), seen_ids=None, unreadable=0, now=now
+            connection, batch, body, place, packed=_packed(raw), seen_ids=None, unreadable=0, now=now
         )
         if entered is None:
             metrics.batches_duplicate.inc()
@@ -209,8 +207,8 @@ def _reason_diff(removal: Removal, stored: Mapping[str, Any]) -> Diff | None:
     }
 
 
-def _pack(raw: bytes) -> bytes:
-    return ZstdCompressor(level=COMPRESSION_LEVEL).compress(raw)
+def _packed(raw: bytes | None) -> bytes | None:
+    return None if raw is None else pack(raw)
 
 
 async def _put_aside(

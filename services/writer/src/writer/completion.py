@@ -23,7 +23,7 @@ from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
-from writer import participants, store
+from writer import archive, participants, quarantine, store
 from writer.merging import LONG_AGO, Loss, may_remove
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
@@ -91,6 +91,7 @@ async def complete_if_whole(
                 connection, run_id, place, row, end, whole=whole, house=house, settings=settings, now=now
             )
         cursor = await _move_cursor(connection, place, row["event_ids"], end, removals=row["removals"])
+        await quarantine.settle_by_later_records(connection, place, now)
         if whole:
             await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
     elif row["kind"] == Kind.DISCOVER:
@@ -194,17 +195,42 @@ async def _remove_missing(
         return
     if whole:
         await _settle_held(connection, place, now)
-    rows = await participants.stored_rows(connection, place, missing)
-    gone = [
-        Removal(each, place.race_id, rows[each]["event_id"], ABSENT, None, None, None, None) for each in sorted(missing)
-    ]
     assert end.first_call_at is not None
-    await participants.mark_removed(connection, place, gone, fetched_at=end.first_call_at, now=now)
+    await remove_absent(connection, run_id, place, missing, end.first_call_at, house=house)
+
+
+async def remove_absent(
+    connection: Connection,
+    run_id: UUID,
+    place: store.Place,
+    registration_ids: list[str],
+    as_of: datetime,
+    *,
+    house: House,
+    keep: bool = True,
+) -> int:
+    """Mark those gone who were not there as of an instant, unless they were seen since; how many.
+
+    The race is locked. ``keep`` archives it, as a replay would otherwise bring them back.
+    """
+    now, rows = house.clock.now(), await participants.stored_rows(connection, place, registration_ids)
+    gone = [
+        Removal(each, place.race_id, rows[each]["event_id"], ABSENT, None, None, None, None)
+        for each in sorted(rows)
+        if rows[each]["removed_at"] is None and rows[each]["presence_at"] < as_of
+    ]
+    if not gone:
+        return 0
+    await participants.mark_removed(connection, place, gone, fetched_at=as_of, now=now)
     run = await store.load_run(connection, run_id)
     assert run is not None
     diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
     await tell_changes(connection, run, place, diffs, house=house, now=now)
     await store.count(connection, run_id, {"removed": len(gone)})
+    if keep:
+        events = {each.registration_id: each.event_id for each in gone}
+        await archive.keep_absent(connection, run_id, place, events, as_of)
+    return len(gone)
 
 
 async def _is_whole(connection: Connection, place: store.Place, event_ids: list[str], now: datetime) -> bool:

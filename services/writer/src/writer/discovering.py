@@ -14,13 +14,14 @@ from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import quarantine, store
+from writer.archive import keep, pack
 from writer.completion import complete_if_whole
 from writer.mapped import put_aside
 from writer.settings import WriterSettings
 
 
-async def apply_races(body: RacesFetched, *, house: House, settings: WriterSettings) -> bool:
-    """Apply a batch of race records, once; False when it was applied already.
+async def apply_races(body: RacesFetched, raw: bytes | None, *, house: House, settings: WriterSettings) -> bool:
+    """Apply a batch of race records, once, and archive its message ``raw``; False when it was applied already.
 
     A race whose events are new or moved is looked at by the schedule at once.
     """
@@ -28,10 +29,10 @@ async def apply_races(body: RacesFetched, *, house: House, settings: WriterSetti
     place = store.Place(provider.provider_id, body.timing_partner_id, "")
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
     races, aside = [], []
-    for raw in body.records:
-        mapped = provider.map_race(raw)
+    for record in body.records:
+        mapped = provider.map_race(record)
         if isinstance(mapped, Unusable):
-            aside.append(put_aside(raw, mapped))
+            aside.append(put_aside(record, mapped))
         else:
             races.append(mapped)
     async with house.database.transaction("applying races") as connection:
@@ -43,6 +44,11 @@ async def apply_races(body: RacesFetched, *, house: House, settings: WriterSetti
         ):
             metrics.batches_duplicate.inc()
             return False
+        if raw is not None:
+            size = len(body.records)
+            await keep(
+                connection, batch, place, type=body.TYPE, fetched_at=body.fetched_at, records=size, packed=pack(raw)
+            )
         await quarantine.put_aside(
             connection,
             place,

@@ -1,9 +1,8 @@
 """One handler a message: batches are applied once, ends of runs complete what is whole."""
 
-import structlog
-
 from shared.bus.port import Delivery
-from shared.contracts import ParticipantsFetched, ParticipantsRemoved, RacesFetched, SyncFetched, decode
+from shared.contracts import ReplayRequest, SyncFetched, decode
+from shared.contracts.messages import BatchBody
 from shared.domain.run import Reason, State
 from shared.errors import Never
 from shared.postgres import Connection
@@ -12,50 +11,25 @@ from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import store
-from writer.applying import apply_people, apply_removals
+from writer.batches import apply_batch
 from writer.completion import SOURCE, complete_if_whole, record_end
-from writer.discovering import apply_races, lock_credential
+from writer.discovering import lock_credential
+from writer.replaying import on_replay_request
 from writer.settings import WriterSettings
-from writer.unstorable import find_unstorable
-
-log = structlog.get_logger()
 
 
 async def on_message(delivery: Delivery, *, house: House, settings: WriterSettings) -> None:
     """Apply whatever the fetcher told; acknowledged after the commit, safe to repeat."""
     _, body = decode(delivery.message.body)
     match body:
-        case ParticipantsFetched():
-            await on_participants_fetched(body, delivery.message.body, house=house, settings=settings)
-        case ParticipantsRemoved():
-            await apply_removals(body, delivery.message.body, house=house, settings=settings)
-        case RacesFetched():
-            await apply_races(body, house=house, settings=settings)
+        case BatchBody():
+            await apply_batch(body, delivery.message.body, house=house, settings=settings)
         case SyncFetched():
             await on_sync_fetched(body, house=house, settings=settings)
+        case ReplayRequest():
+            await on_replay_request(body, house=house, settings=settings)
         case _:
             raise Never(f"a {body.TYPE} does not belong into a queue of the writer", reason="misplaced")
-
-
-async def on_participants_fetched(
-    body: ParticipantsFetched, raw: bytes, *, house: House, settings: WriterSettings
-) -> None:
-    """Apply a batch; rows that the database cannot store are found, put aside, and cost nobody else."""
-    with metrics.batch_seconds.time():
-        try:
-            await apply_people(body, raw, house=house, settings=settings)
-        except Never as error:
-            if error.reason != "unstorable":
-                raise
-            culprits = await find_unstorable(body, house=house)
-            log.warning(
-                "Rows of a batch cannot be stored.",
-                action="rows_unstorable",
-                run_id=str(body.run_id),
-                sequence=body.sequence,
-                rows=len(culprits),
-            )
-            await apply_people(body, raw, house=house, settings=settings, aside_ids=culprits)
 
 
 async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSettings) -> None:

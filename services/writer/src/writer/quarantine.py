@@ -30,14 +30,19 @@ async def put_aside(
     fetched_at: datetime,
     now: datetime,
 ) -> None:
-    """Put unusable records into quarantine; the same record again is the same item, seen once more."""
+    """Put unusable records into quarantine; the same record again is the same item, seen once more.
+
+    ``run_id``, ``fetched_at`` and ``mapping_version`` are those of the last time.
+    """
     await connection.executemany(
         """
         INSERT INTO quarantine (provider_id, timing_partner_id, race_id, registration_id, run_id, type, reason,
             fingerprint, mapping_version, fetched_at, raw, first_seen_at, last_seen_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
         ON CONFLICT (provider_id, timing_partner_id, fingerprint) WHERE resolved_at IS NULL
-        DO UPDATE SET last_seen_at = $12, times = quarantine.times + 1
+        DO UPDATE SET last_seen_at = $12, times = quarantine.times + 1, run_id = $5,
+            mapping_version = greatest(quarantine.mapping_version, $9),
+            fetched_at = greatest(quarantine.fetched_at, $10)
         """,
         [
             (
@@ -56,4 +61,20 @@ async def put_aside(
             )
             for each in items
         ],
+    )
+
+
+async def settle_by_later_records(connection: Connection, place: Place, now: datetime) -> None:
+    """Close items of a race whose registration has been stored from a later record: somebody corrected it."""
+    await connection.execute(
+        """
+        UPDATE quarantine q SET resolved_at = $4, resolution = 'settled by a later record'
+        WHERE q.timing_partner_id = $2 AND q.race_id = $3 AND q.resolved_at IS NULL AND q.provider_id = $1
+          AND EXISTS (SELECT 1 FROM participants p WHERE p.provider_id = $1 AND p.timing_partner_id = $2
+            AND p.registration_id = q.registration_id AND p.fetched_at > q.fetched_at)
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        place.race_id,
+        now,
     )

@@ -138,14 +138,15 @@ async def enter(
     body: ParticipantsFetched | ParticipantsRemoved,
     place: Place,
     *,
-    packed: bytes,
+    packed: bytes | None,
     seen_ids: list[str] | None,
     unreadable: int,
     now: datetime,
 ) -> Entered | None:
     """Lock the race, note that a batch is applied, and keep it, ``packed``, for replay; None: it was applied already.
 
-    A hand-written batch comes without a run, and gets one. Raises Never for a race that was never discovered.
+    ``packed`` is None for what the archive has already. A hand-written batch comes without a run, and gets one. Raises
+    Never for a race that was never discovered.
     """
     row = await connection.fetchrow(
         """
@@ -158,7 +159,8 @@ async def enter(
         ), kept AS (
             INSERT INTO raw_batches (run_id, attempt, sequence, type, provider_id, timing_partner_id, race_id,
                 fetched_at, records, body)
-            SELECT $1, $2, $3, $4, $8, $9, $10, $11, $12, $13 FROM entered ON CONFLICT DO NOTHING
+            SELECT $1, $2, $3, $4, $8, $9, $10, $11, $12, $13 FROM entered
+            WHERE $13::bytea IS NOT NULL ON CONFLICT DO NOTHING
         )
         SELECT EXISTS (SELECT FROM entered) AS is_new, race.newest_batch_id, r.run_id, kind, mode, reason, state,
             r.event_ids, ranges, (SELECT fingerprint FROM credentials WHERE credential_id = $14) AS fingerprint,

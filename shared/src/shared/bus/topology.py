@@ -68,6 +68,7 @@ def queues(providers: tuple[str, ...]) -> tuple[Queue, ...]:
                 f"participants.fetched.v1.{each}",
                 f"participants.removed.v1.{each}",
                 f"sync.fetched.v1.{each}",
+                f"replay.request.v1.{each}",
             ),
         )
         for each in CLASSES

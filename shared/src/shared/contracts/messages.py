@@ -112,6 +112,23 @@ class ParticipantsRemoved(BatchBody):
     race_id: str
 
 
+class ReplayRequest(Body):
+    """Ask a writer to apply again what the database holds: archived batches, quarantined records, a held removal."""
+
+    TYPE: ClassVar[str] = "replay.request.v1"
+    replay_id: UUID
+    first: int = Field(ge=1, description="the item's number in the replay")
+    last: int = Field(ge=1, description="the same; a dry run takes all items of a race together")
+    provider: str
+    timing_partner_id: int
+    race_id: str | None = Field(default=None, description="absent: a list of races")
+    sync_class: SyncClass = SyncClass.BACKFILL
+    mapping_version: int = Field(default=1, description="a writer with an older mapping leaves it to a newer one")
+
+    def routing_key(self) -> str:
+        return f"{self.TYPE}.{self.sync_class}"
+
+
 class Failure(BaseModel):
     """Why a run brought nothing; codes and ids only."""
 
@@ -223,6 +240,7 @@ MESSAGES: dict[str, type[Body]] = {
         ParticipantsFetched,
         ParticipantsRemoved,
         SyncFetched,
+        ReplayRequest,
         ParticipantsChanged,
         SyncCompleted,
         BibChanged,

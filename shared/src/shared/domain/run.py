@@ -48,7 +48,7 @@ class Reason(StrEnum):
     FOLLOW_UP = "follow_up"  # a bib change was seen; what this finds is not followed up
     OPERATOR = "operator"
     BACKFILL = "backfill"
-    INJECTED = "injected"  # a hand-written message
+    INJECTED = "injected"  # a hand-written message, or a replay
 
 
 class State(StrEnum):

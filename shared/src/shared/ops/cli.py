@@ -27,6 +27,7 @@ from shared.ops import (
     injecting,
     keys,
     partners,
+    redoing,
     schema,
     status,
     stuck,
@@ -58,6 +59,7 @@ for module in (
     bibs,
     injecting,
     stuck,
+    redoing,
     doctor,
 ):
     module.register(app)

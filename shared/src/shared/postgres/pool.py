@@ -127,6 +127,26 @@ async def _nothing_to_reset(_connection: Any) -> None:
     for every connection that is given back. Who takes a session's lock lets go of it (`outbox.relay_lock`)."""
 
 
+class Joined(Database):
+    """A transaction that is open already, as a database: what works on it commits with it, or not at all."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self, doing: str = "reading") -> AsyncIterator[Connection]:
+        """The transaction's connection."""
+        with translated(doing):
+            yield self._connection
+
+    @asynccontextmanager
+    async def transaction(self, doing: str = "writing") -> AsyncIterator[Connection]:
+        """A savepoint of the transaction: an error undoes what was done since."""
+        with translated(doing):
+            async with self._connection.transaction():
+                yield self._connection
+
+
 async def notify(connection: Connection, word: str) -> None:
     """Wake whoever listens, when the transaction commits."""
     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, word)
