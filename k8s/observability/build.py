@@ -168,24 +168,24 @@ BUDGET = [
 
 PIPELINE = [
     panel(
-        "Dead letters in 15 min",
-        {"messages": "sum(increase(hub_dead_letters_total[15m])) or vector(0)"},
+        "Dead letters, open",
+        {"messages": 'sum(max by (reason) (hub_open_items{kind="dead_letter"})) or vector(0)'},
         kind="stat",
         red=1,
         width=6,
         said="Runbook: DeadLetters",
     ),
     panel(
-        "Quarantined in an hour",
-        {"rows": "sum(increase(hub_quarantined_total[1h])) or vector(0)"},
+        "In quarantine",
+        {"rows": 'sum(max by (reason) (hub_open_items{kind="quarantine"})) or vector(0)'},
         kind="stat",
         red=1,
         width=6,
-        said="Runbook: QuarantineGrows",
+        said="Runbook: QuarantineOpen",
     ),
     panel(
-        "Removals held in an hour",
-        {"passes": "sum(increase(hub_removals_held_total[1h])) or vector(0)"},
+        "Removals held",
+        {"races": 'max(hub_open_items{kind="held_removal"}) or vector(0)'},
         kind="stat",
         red=1,
         width=6,

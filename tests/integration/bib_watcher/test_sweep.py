@@ -401,7 +401,7 @@ async def test_following_up_can_be_turned_off(database: Database, house: House, 
 
 async def test_a_race_that_is_over_is_not_followed_up(database: Database, house: House, tenant: Tenant) -> None:
     await written(database, tenant, {7001: "5"})
-    await database.execute("UPDATE events SET starts_at = $1", at(-7200))
+    await database.execute("UPDATE events SET starts_at = $1", at(-3 * 86400))
     await swept(house)
     assert await told(database) == [("7001", "given")]
     assert await follow_ups(database) == []

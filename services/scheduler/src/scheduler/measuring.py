@@ -50,3 +50,19 @@ async def measure(connection: Connection, now: datetime) -> None:
         provider = by_id(row["provider_id"]).name
         metrics.budget_limit.labels(provider, row["fingerprint"]).set(row["allowed"])
         metrics.budget_spent.labels(provider, row["fingerprint"]).set(row["spent"])
+    await _measure_stuck(connection)
+
+
+async def _measure_stuck(connection: Connection) -> None:
+    """What waits for a person, for as long as it waits: a counter would fall silent while the item is still open."""
+    rows = await connection.fetch(
+        """
+        SELECT 'quarantine' AS kind, reason, count(*) AS items FROM quarantine WHERE resolved_at IS NULL GROUP BY 2
+        UNION ALL SELECT 'dead_letter', reason, count(*) FROM dead_letters WHERE resolved_at IS NULL GROUP BY 2
+        UNION ALL SELECT 'held_removal', 'too_many', count(*) FROM held_removals WHERE resolved_at IS NULL
+            HAVING count(*) > 0
+        """
+    )
+    metrics.open_items.clear()
+    for row in rows:
+        metrics.open_items.labels(row["kind"], row["reason"]).set(row["items"])

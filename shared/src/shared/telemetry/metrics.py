@@ -42,6 +42,9 @@ messages_handled = Counter("hub_messages_handled", "Messages by what became of t
 dead_letters = Counter("hub_dead_letters", "Messages given up", ["queue", "reason"])
 outbox_published = Counter("hub_outbox_published", "Messages relayed from the outbox", ["type"])
 
+# Being stuck
+open_items = Gauge("hub_open_items", "Items that wait for a person", ["kind", "reason"])
+
 # Promises
 freshness_seconds = Gauge(
     "hub_freshness_worst_seconds", "Age of the longest unconfirmed race", ["provider", "sync_class"]
