@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
@@ -15,6 +16,7 @@ from shared.bus.port import Delivery
 from shared.bus.topology import SCHEDULE_QUEUE
 from shared.clock import wait
 from shared.errors import Later
+from shared.postgres import summary
 from shared.runtime import House
 from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
@@ -24,6 +26,7 @@ log = structlog.get_logger()
 
 MEASURE_EVERY = timedelta(seconds=15)
 CLEAN_UP_EVERY = timedelta(minutes=5)
+SUMMARISE_EVERY = timedelta(hours=1)
 
 
 async def run(house: House, settings: SchedulerSettings | None = None) -> None:
@@ -43,7 +46,7 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
 
 async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Event) -> None:
     cleaned = house.clock.now()
-    measured = cleaned - MEASURE_EVERY * 2
+    measured, summarised = cleaned - MEASURE_EVERY * 2, cleaned - SUMMARISE_EVERY * 2
     while not house.stopping.is_set():
         house.beat("scheduler")
         try:
@@ -54,6 +57,9 @@ async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Even
                 measured = house.clock.now()
                 async with house.database.connection("measuring") as connection:
                     await measure(connection, measured)
+            if settings.summary_file is not None and house.clock.now() - summarised > SUMMARISE_EVERY:
+                summarised = house.clock.now()
+                await summarise(house, settings.summary_file)
             if house.clock.now() - cleaned > CLEAN_UP_EVERY:
                 cleaned = house.clock.now()
                 async with house.database.transaction("cleaning up") as connection:
@@ -63,3 +69,13 @@ async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Even
         except Later as error:
             log.warning("The scheduler waits.", action="scheduler_waits", error=str(error))
             await house.clock.sleep(1.0)
+
+
+async def summarise(house: House, path: Path) -> None:
+    """Write the day's summary; a folder that cannot be written to stops nothing."""
+    async with house.database.connection("summarising") as connection:
+        found = await summary.summarise(connection, house.clock.now())
+    try:
+        await asyncio.to_thread(summary.write, path, found)
+    except OSError as error:
+        log.warning("The summary cannot be written.", action="summary_unwritten", error=type(error).__name__)

@@ -1,5 +1,7 @@
 """The schedule: how often a race is asked for, by the time to its nearest start."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from shared.cadences import CadenceSettings
@@ -17,4 +19,5 @@ class SchedulerSettings(CadenceSettings):
     deadline_backfill_seconds: int = Field(default=7200, ge=1)  # whatever is nearer goes first, for as long as it takes
     backfill_runs: int = Field(default=4, ge=1)  # of a backfill, on their way at once
     request_seconds: int = Field(default=600, ge=1)  # a request that no fetcher began by then is sent again
+    summary_file: Path | None = None  # the last day in numbers, as JSON, written each hour
     archive_days: float = Field(default=14, ge=0)  # raw batches are kept this long

@@ -31,6 +31,7 @@ from shared.ops import (
     schema,
     status,
     stuck,
+    summary,
     syncing,
 )
 from shared.ops.failing import WrongUsage
@@ -53,6 +54,7 @@ for module in (
     syncing,
     backfill,
     status,
+    summary,
     history,
     explain,
     feed,
