@@ -59,6 +59,13 @@ class CadenceSettings(CadenceValues, BaseSettings):
     model_config = SOURCES
 
 
+class PlanSettings(CadenceSettings):
+    """What the forecast of a budget stands on beside the cadence."""
+
+    discovery_seconds: int = Field(default=3600, ge=1)  # between two looks at a credential's list of races
+    reserve_share: float = Field(default=0.10, ge=0, lt=1)  # of a budget, for race-day work and operators only
+
+
 class Cadences:
     """The cadence of each race: its own settings over its partner's over the environment's."""
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fetcher.budget import HOUR, Hold, Postpone
+from fetcher.budget import Hold, Postpone
 from fetcher.ledger import MARGIN, WAITS, Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
+from shared.domain.budget import HOUR
 from shared.domain.run import SyncClass
 from shared.postgres import Database
 from tests.builders import NOON, PROVIDER, a_partner, at
@@ -175,7 +176,7 @@ async def test_two_replicas_at_once_spend_exactly_the_limit_with_two_calls_in_fl
             granted += 1
             flying += 1
             most = max(most, flying)
-            await asyncio.sleep(0.003)
+            await asyncio.sleep(0.05)  # long enough that the other replica comes by
             flying -= 1
             await ledger.finish(wish, verdict, "ok", NOON)
 
@@ -359,3 +360,36 @@ async def test_more_calls_in_flight_may_be_set(database: Database) -> None:
     wider = Ledger(database, SETTINGS.model_copy(update={"calls_in_flight": 3}))
     await call(wider, wish, 3)
     assert isinstance(await wider.reserve(wish, at(4)), Hold)
+
+
+# -- Somebody else's calls --------------------------------------------------------------------------------------------
+
+
+async def test_a_throttle_while_our_count_has_room_shrinks_the_budget_which_grows_back_within_the_hour(
+    database: Database,
+) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=20))
+    for number in range(4):
+        await call(ledger, wish, number, number + 0.5)
+    await ledger.shrink(wish, at(10))  # 16 calls left by our own count; half of them are believed to be gone
+    for number in range(8):
+        await call(ledger, wish, 11 + number, 11.5 + number)
+    refused = await ledger.reserve(wish, at(30))
+    assert refused == Postpone(at(90), "budget")  # not until our oldest call stops counting: it grows back before
+    await call(ledger, wish, 10 + 1800, 10 + 1801)  # half of what was gone is back
+    await ledger.shrink(wish, at(1900))
+    row = await database.fetchrow("SELECT others_calls, others_seen_at FROM provider_keys")
+    assert row is not None
+    assert (row["others_calls"] > 4, row["others_seen_at"]) == (True, at(1900))
+
+
+async def test_a_provider_that_says_what_remains_is_believed_when_it_counts_the_same_quantity(
+    database: Database,
+) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=100))
+    for number, quota in enumerate([(60, 2), (100, 98), (100, 95), (100, 40)]):
+        granted = await ledger.reserve(wish, at(number))
+        assert isinstance(granted, Granted)
+        await ledger.finish(wish, granted, "ok", at(number + 0.5), quota)
+        others = await database.fetchval("SELECT others_calls FROM provider_keys")
+        assert others == (0, 0, 0, 56)[number]  # another quantity; nobody; two calls apart; 100 - 40 - our 4

@@ -148,6 +148,7 @@ async def test_a_bib_that_is_no_number_shows_what_is_stored_and_says_why(known: 
 
 FACTS = (
     "status",
+    "budget",
     "history",
     "history --failed",
     "changes",

@@ -10,12 +10,14 @@ import orjson
 import pytest
 
 from scheduler import store
+from scheduler.foreseeing import plan
 from scheduler.handlers import tick
 from scheduler.measuring import measure
 from scheduler.settings import SchedulerSettings
 from scheduler.store import PORTION
 from shared.cadences import Cadences
 from shared.contracts import SyncRequest
+from shared.domain.budget import HOUR
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres import Database
 from shared.runtime import House
@@ -471,3 +473,60 @@ async def test_a_request_names_only_events_that_are_still_listed(
     await database.execute("UPDATE events SET missing_at = $1", NOON)
     await tick(house, SETTINGS)
     assert await state_of(database, run_id) == State.FAILED
+
+
+# -- Hours that do not fit --------------------------------------------------------------------------------------------
+
+
+async def crowded(database: Database, tenant: Tenant, gun: datetime, races: int = 40) -> None:
+    """Many races with one start on one key."""
+    for number in range(races):
+        events = (str(10_000 + number),)
+        await a_race(database, tenant, str(number + 1), events=events, starts_at=gun, cursor=at(-60), last_full_at=NOON)
+
+
+async def test_an_hour_that_does_not_fit_is_announced_days_ahead_and_stretches_every_race_alike(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    gun = NOON + timedelta(days=3)
+    await crowded(database, tenant, gun)
+    for _ in range(2):  # safe to repeat
+        await plan(house, SETTINGS, clock.now())
+        clock.pass_(60)
+    rows = await database.fetch("SELECT * FROM key_hours ORDER BY hour")
+    assert len(rows) == 5
+    assert all(row["announced_at"] == NOON and 190 <= row["interval_seconds"] <= 220 for row in rows)
+    clock.at = gun - timedelta(minutes=30)
+    await database.execute("UPDATE race_sync SET last_full_at = $1, round = 1", gun - timedelta(hours=3))
+    while await tick(house, SETTINGS):
+        pass
+    found = await database.fetch("SELECT DISTINCT next_due_at, promised_seconds, pace FROM race_sync")
+    (row,) = found
+    interval = await database.fetchval("SELECT interval_seconds FROM key_hours WHERE hour = $1", gun - HOUR)
+    assert (row["pace"], row["next_due_at"]) == ("raceday", clock.now() + timedelta(seconds=interval))
+    assert row["promised_seconds"] == 2 * interval
+
+
+async def test_an_hour_that_fits_again_is_told_so_and_its_races_go_by_the_minute(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    await crowded(database, tenant, NOON + timedelta(minutes=30))
+    await plan(house, SETTINGS, NOON)
+    assert await database.fetchval("SELECT interval_seconds FROM key_hours WHERE hour = $1", NOON) > 60
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 5000")
+    await plan(house, SETTINGS, clock.now())
+    row = await database.fetchrow("SELECT interval_seconds, announced_at FROM key_hours WHERE hour = $1", NOON)
+    assert row is not None
+    assert tuple(row) == (None, None)
+
+
+async def test_what_somebody_else_uses_is_reckoned_with_until_it_has_grown_back(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await crowded(database, tenant, NOON + timedelta(minutes=30), races=10)
+    await plan(house, SETTINGS, NOON)
+    assert await database.fetchval("SELECT count(interval_seconds) FROM key_hours") == 0
+    await database.execute("UPDATE provider_keys SET others_calls = 700, others_seen_at = $1", NOON)
+    await plan(house, SETTINGS, NOON)
+    rows = await database.fetch("SELECT hour, interval_seconds FROM key_hours ORDER BY hour")
+    assert [(row["hour"], row["interval_seconds"] is not None) for row in rows] == [(NOON, True), (NOON + HOUR, False)]

@@ -6,11 +6,11 @@ the moment of its arrival at the provider, it is counted throughout the hour aro
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from shared.domain.budget import HOUR
 from shared.domain.run import Reason, SyncClass
 
-HOUR = timedelta(hours=1)
 #: Why a call has to wait for others to stop counting.
 BUDGET = "budget"
 
@@ -29,7 +29,7 @@ class Situation:
     """What is known, under the locks of the key and of the caller."""
 
     now: datetime
-    limit: int  # calls in a rolling hour
+    limit: int  # calls in a rolling hour that are ours
     counting: int  # calls that count now
     frees_at: datetime | None  # when enough of them stop counting for one more call of this class
     blocked_until: datetime | None

@@ -88,10 +88,11 @@ class Caller:
     async def _once(self, question: Question) -> Answered:
         wish = question.wish
         granted = await self._turn(question)
-        outcome = "cancelled"
+        outcome, quota = "cancelled", None
         called_at = self.house.clock.now()
         try:
             answer = await self.client.ask(question.call, question.credential)
+            quota = self.provider.read_quota(answer)
             page = question.read(answer)
             outcome = "ok"
             return Answered(page, called_at)
@@ -100,7 +101,7 @@ class Caller:
             await self._consequences(failure, wish)
             raise
         finally:
-            await self._finish(wish, granted, outcome)
+            await self._finish(wish, granted, outcome, quota)
             metrics.calls.labels(self.provider.name, question.endpoint, outcome).inc()
             took = (self.house.clock.now() - called_at).total_seconds()
             metrics.call_seconds.labels(self.provider.name).observe(took)
@@ -120,9 +121,9 @@ class Caller:
             raise
         return granted
 
-    async def _finish(self, wish: Wish, granted: Granted, outcome: str) -> None:
+    async def _finish(self, wish: Wish, granted: Granted, outcome: str, quota: tuple[int, int] | None) -> None:
         try:
-            await self.ledger.finish(wish, granted, outcome, self.house.clock.now())
+            await self.ledger.finish(wish, granted, outcome, self.house.clock.now(), quota)
         except Later as error:  # its slot is a lease and its count has an end: both end by themselves
             log.warning("A call's end could not be recorded.", action="call_unrecorded", error=str(error))
 
@@ -133,6 +134,7 @@ class Caller:
             told = failure.retry_after
             wait = THROTTLED if told is None else max(timedelta(seconds=told), BREATH)
             await self.ledger.block(wish, now + wait, "throttled")
+            await self.ledger.shrink(wish, now)
             raise Postponed(now + wait, "throttled") from None
         if failure.consequence is Consequence.EVERYTHING:
             log.error(

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from fetcher.budget import HOUR, Go, Hold, Postpone, Situation, Slot, allowance, decide
+from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide
 from fetcher.settings import FetcherSettings
+from fetcher.sharing import heed
+from shared.domain.budget import HOUR, usable_limit
 from shared.domain.run import SyncClass
 from shared.postgres import Connection, Database
 from shared.postgres.pool import notify
 
 #: A waiter that did not ask again for so long is not waiting any more.
 WAITS = timedelta(seconds=2)
+#: What somebody else's use took from a budget grows back: it is worth another look after this.
+REGROWS = timedelta(minutes=1)
 #: A slot is leased for longer than a call can last, so that it is never given away under one.
 MARGIN = timedelta(seconds=10)
 
@@ -68,8 +72,8 @@ class Ledger:
     async def _look(self, connection: Connection, wish: Wish, now: datetime) -> tuple[Situation, int]:
         key = await connection.fetchrow(
             """
-            SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.blocked_until,
-                k.block_reason, s.until AS stopped_until, s.reason AS stop_reason
+            SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.others_calls,
+                k.others_seen_at, k.blocked_until, k.block_reason, s.until AS stopped_until, s.reason AS stop_reason
             FROM provider_keys k JOIN public.providers p USING (provider_id)
             LEFT JOIN provider_stops s USING (provider_id)
             WHERE k.provider_id = $1 AND k.fingerprint = $2 FOR UPDATE OF k
@@ -78,7 +82,8 @@ class Ledger:
             wish.fingerprint,
         )
         assert key is not None, "a sealed credential has its key's row"
-        limit: int = key["calls_per_hour"]
+        limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
+        shared = limit < key["calls_per_hour"]
         allowed = allowance(
             limit,
             self._settings.reserve_share,
@@ -119,7 +124,7 @@ class Ledger:
             now=now,
             limit=limit,
             counting=counts["counting"],
-            frees_at=counts["frees_at"],
+            frees_at=min(counts["frees_at"], now + REGROWS) if shared and counts["frees_at"] else counts["frees_at"],
             blocked_until=key["stopped_until"] if stopped else key["blocked_until"],
             block_reason=key["stop_reason"] if stopped else key["block_reason"],
             slots=slots,
@@ -167,8 +172,13 @@ class Ledger:
         )
         return Granted(call_id, now)
 
-    async def finish(self, wish: Wish, granted: Granted, outcome: str, now: datetime) -> None:
-        """Record a call's end and free its slot; a key whose answers are slow several times running is parked."""
+    async def finish(
+        self, wish: Wish, granted: Granted, outcome: str, now: datetime, quota: tuple[int, int] | None = None
+    ) -> None:
+        """Record a call's end and free its slot; a key whose answers are slow several times running is parked.
+
+        ``quota`` is the provider's own count, (limit, remaining), when it tells one.
+        """
         slow = (now - granted.reserved_at).total_seconds() >= self._settings.slow_seconds
         async with self._database.transaction("recording a call") as connection:
             await connection.execute(
@@ -194,7 +204,17 @@ class Ledger:
                 now + HOUR,
                 outcome,
             )
+            if quota is not None:
+                await heed(connection, wish.provider_id, wish.fingerprint, now, quota)
             await self._free(connection, wish, granted)
+
+    async def shrink(self, wish: Wish, now: datetime) -> None:
+        """The provider refused a call though our count had room: somebody else uses the key, so use less of it.
+
+        It grows back within the hour; in the meantime every replica, the forecast and the promises reckon with it.
+        """
+        async with self._database.transaction("heeding a throttle") as connection:
+            await heed(connection, wish.provider_id, wish.fingerprint, now, None)
 
     async def give_back(self, wish: Wish, granted: Granted, now: datetime) -> None:
         """A call that was granted and did not go out: it frees its slot, and counts no more."""

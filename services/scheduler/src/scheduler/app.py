@@ -1,13 +1,14 @@
 """The scheduler, put together."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from scheduler import store
 from scheduler.backfilling import feed
+from scheduler.foreseeing import plan
 from scheduler.handlers import forget_messages, tick
 from scheduler.measuring import measure
 from scheduler.replaying import replaying
@@ -47,9 +48,13 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
 async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Event) -> None:
     cleaned = house.clock.now()
     measured, summarised = cleaned - MEASURE_EVERY * 2, cleaned - SUMMARISE_EVERY * 2
+    planned: datetime | None = None
     while not house.stopping.is_set():
         house.beat("scheduler")
         try:
+            if planned is None or (house.clock.now() - planned).total_seconds() >= settings.plan_seconds:
+                planned = house.clock.now()
+                await plan(house, settings, planned)
             with metrics.tick_seconds.time():
                 more = await tick(house, settings)
                 await feed(house, settings, house.clock.now())

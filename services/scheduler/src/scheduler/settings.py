@@ -4,13 +4,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from shared.cadences import CadenceSettings
+from shared.cadences import PlanSettings
 
 
-class SchedulerSettings(CadenceSettings):
-    """All in the environment, prefix ``HUB_``; how often a race is asked for stands in `shared/cadences.py`."""
+class SchedulerSettings(PlanSettings):
+    """All in the environment, prefix ``HUB_``; the rest of the schedule's stands in `shared/cadences.py`."""
 
-    discovery_seconds: int = Field(default=3600, ge=1)  # between two looks at a credential's list of races
+    plan_seconds: int = Field(default=300, ge=1)  # between two looks at which hours to come do not fit a budget
     tick_seconds: float = Field(default=1.0, gt=0)  # between two looks at what is due; a notification comes sooner
     deadline_raceday_seconds: int = Field(default=180, ge=1)  # from a run's first call to completion; then it expires
     deadline_near_seconds: int = Field(default=600, ge=1)

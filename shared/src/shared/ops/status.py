@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import typer
 
 from shared.cadences import CadenceSettings
+from shared.domain.budget import HOUR
 from shared.domain.cadence import Cadence, Pace
 from shared.ops import show
+from shared.ops.budget_chart import until
 from shared.ops.desk import NEEDED, Desk, at_desk
 from shared.ops.freshness import Freshness, judge, worst
 from shared.ops.selecting import Partner
@@ -89,6 +92,13 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         for each in facts.budgets
         if each["calls"] >= each["calls_per_hour"]
     ]
+    lines += [
+        f"Key {each['fingerprint']}: somebody else uses it, about {each['others_calls']:,} calls, seen at "
+        f"{each['others_seen_at']:%H:%M}; its budget is ours again by {until(each['others_seen_at'])} UTC."
+        for each in facts.budgets
+        if each["others_seen_at"] is not None
+    ]
+    lines += [stretched(spell) for spell in spells_of(facts.stretched)]
     if letters := sum(each["messages"] for each in facts.dead_letters):
         lines.append(f"{show.many(letters, 'dead letter')}; see: hub dead-letters list")
     if aside := sum(each["rows"] for each in facts.quarantine):
@@ -100,6 +110,28 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
             f"{show.many(facts.outbox, 'message')} not published for {show.since(facts.outbox_since, facts.now)}."
         )
     return lines
+
+
+def spells_of(hours: Sequence[Any]) -> list[list[Any]]:
+    """Stretched hours, those of a key in a row together."""
+    found: list[list[Any]] = []
+    for hour in hours:
+        last = found[-1][-1] if found else None
+        if last and (last["fingerprint"], last["hour"] + HOUR) == (hour["fingerprint"], hour["hour"]):
+            found[-1].append(hour)
+        else:
+            found.append([hour])
+    return found
+
+
+def stretched(spell: Sequence[Any]) -> str:
+    """What some hours in a row promise instead, in a sentence."""
+    most = max(each["raceday_races"] for each in spell)
+    slowest = max(each["interval_seconds"] for each in spell)
+    return (
+        f"Key {spell[0]['fingerprint']}, {spell[0]['hour']:%a %m-%d %H:%M} to {spell[-1]['hour'] + HOUR:%H:%M} UTC: "
+        f"its budget does not fit; {show.many(most, 'race')}, each every {slowest} s instead; see: hub budget"
+    )
 
 
 def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
@@ -182,6 +214,7 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
         },
         "partners": [_described(partner, races) for partner in facts.partners],
         "budgets": [dict(each) for each in facts.budgets],
+        "stretched_hours": [dict(each) for each in facts.stretched],
         "open_runs": [dict(each) for each in facts.runs],
         "failed_runs_24h": [dict(each) for each in facts.failures],
         "refused_races": facts.refused_races,

@@ -29,6 +29,7 @@ class Facts:
     dead_letters: Sequence[Any]
     held: Sequence[Any]
     stops: Sequence[Any]
+    stretched: Sequence[Any]  # hours to come in which race-day races are asked for less often
     outbox: int
     outbox_since: datetime | None
     newest_feed_id: int
@@ -75,6 +76,11 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
             "SELECT v.name AS provider, s.reason, s.until FROM provider_stops s"
             " JOIN public.providers v USING (provider_id) WHERE s.until > $1",
             now,
+        ),
+        stretched=await database.fetch(
+            "SELECT fingerprint, hour, raceday_races, interval_seconds, announced_at FROM key_hours"
+            " WHERE interval_seconds IS NOT NULL AND hour >= $1 ORDER BY fingerprint, hour",
+            hour_of(now),
         ),
         outbox=outbox["waiting"],
         outbox_since=outbox["since"],
@@ -125,6 +131,8 @@ async def budgets(database: Database, now: datetime) -> list[Any]:
             coalesce(k.calls_per_hour, v.rate_limit_per_hour, 1000) AS calls_per_hour,
             (SELECT count(*) FROM calls c WHERE c.provider_id = k.provider_id AND c.fingerprint = k.fingerprint
                 AND c.counts_until > $1) AS calls,
+            k.others_calls, CASE WHEN k.others_seen_at > $1::timestamptz - interval '1 hour' THEN k.others_seen_at END
+                AS others_seen_at,
             CASE WHEN k.blocked_until > $1 THEN k.blocked_until END AS blocked_until,
             CASE WHEN k.blocked_until > $1 THEN k.block_reason END AS block_reason
         FROM provider_keys k JOIN public.providers v USING (provider_id) ORDER BY calls DESC, k.fingerprint

@@ -133,6 +133,7 @@ class Provider:
     read_race: Callable[[Answer], Page]  # one record, as in a list of races
     read_participants: Callable[[Answer], Page]
     read_removed: Callable[[Answer], Page]
+    read_quota: Callable[[Answer], tuple[int, int] | None]  # (limit, remaining) of the key, when told; never raises
     check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for
     # how to store them: pure, never raises for bad data
     map_race: Callable[[Any], Race | Unusable]

@@ -7,6 +7,7 @@ from shared.providers.runsignup.mapping import MAPPING_VERSION, identify, map_pa
 from shared.providers.runsignup.races import map_race
 from shared.providers.runsignup.readers import check_page, read_participants, read_race, read_races, read_removed
 from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_race, ask_races, ask_removed
+from shared.providers.runsignup.responses import read_quota
 
 RUNSIGNUP = Provider(
     name="runsignup",
@@ -23,6 +24,7 @@ RUNSIGNUP = Provider(
     read_race=read_race,
     read_participants=read_participants,
     read_removed=read_removed,
+    read_quota=read_quota,
     check_page=check_page,
     map_race=map_race,
     identify=identify,

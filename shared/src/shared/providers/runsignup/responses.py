@@ -144,3 +144,9 @@ def wait_asked(text: str | None, answered_at: datetime | None) -> float | None:
     if until is None or answered_at is None:
         return None
     return min(max((until - answered_at).total_seconds(), 0.0), LONGEST_WAIT)
+
+
+def read_quota(answer: Answer) -> tuple[int, int] | None:
+    """The key's limit and what remains of it, by the names that everybody uses: RunSignUp was not seen to send any."""
+    limit, remaining = (number(answer.headers.get(f"x-ratelimit-{name}")) for name in ("limit", "remaining"))
+    return None if limit is None or remaining is None or not 0 <= remaining <= limit else (limit, remaining)

@@ -1,0 +1,37 @@
+"""Which hours to come do not fit a key's budget: found days ahead, announced, and acted by when they come."""
+
+import asyncio
+from datetime import datetime
+
+import structlog
+
+from scheduler.settings import SchedulerSettings
+from shared.postgres.forecasting import announce, foresee, load_budgets
+from shared.runtime import House
+
+log = structlog.get_logger()
+
+
+async def plan(house: House, settings: SchedulerSettings, now: datetime) -> None:
+    """Walk every key's schedule ahead and keep what was found; one scheduler at a time, safe to repeat.
+
+    In an hour that does not fit, each race-day race of the key is asked for at the same longer interval: the ask reads
+    it from here, and so does whoever tells an operator what is promised.
+    """
+    async with house.database.transaction("planning the hours to come") as connection:
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended('hub:plan', 0))"):
+            return
+        keys = await load_budgets(connection, settings, now)
+        planned = await asyncio.to_thread(lambda: [(key, foresee(key, settings, now)) for key in keys])
+        for key, hour in await announce(connection, planned, now):
+            assert hour.interval is not None
+            log.warning(
+                "An hour does not fit a key's budget: its race-day races will be asked for less often.",
+                action="hour_stretched",
+                key=key.fingerprint,
+                hour=hour.begins_at.isoformat(),
+                races=hour.raceday_races,
+                seconds=int(hour.interval.total_seconds()),
+                calls_wanted=round(hour.wanted),
+                calls_usable=hour.usable,
+            )

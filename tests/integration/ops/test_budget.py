@@ -1,0 +1,86 @@
+"""`hub budget`: what is spent, what is to come, what does not fit, and what if."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.postgres import Database
+from tests.builders import Tenant, a_partner, a_race
+from tests.integration.ops.command import Hub
+
+RACES = 30
+
+
+@pytest.fixture
+async def saturday(database: Database) -> Tenant:
+    """A partner whose thirty races start at one moment, the day after tomorrow."""
+    gun = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=2)
+    tenant = await a_partner(database)
+    for number in range(RACES):
+        await a_race(database, tenant, str(number + 1), events=(str(10_000 + number),), starts_at=gun)
+    return tenant
+
+
+async def test_an_operator_sees_today_that_a_morning_will_not_fit_and_what_would_help(
+    hub: Hub, saturday: Tenant
+) -> None:
+    (key,) = (await hub("budget", "--json")).document["keys"]
+    assert (key["fingerprint"], key["races"], key["spent"], key["reserve"]) == (saturday.fingerprint, RACES, 0, 100)
+    assert len(key["forecast"]) == 14 * 24
+    over = [each for each in key["forecast"] if not each["fits"]]
+    assert (len(over), key["over"]) == (5, 5)
+    assert all(each["interval_seconds"] > 60 and each["raceday_races"] == RACES for each in over)
+    for change in ("limit=5000", "interval_raceday_seconds=300"):
+        (better,) = (await hub("budget", "--json", "--what-if", change)).document["keys"]
+        assert better["over"] == 0, change
+    said = await hub("budget")
+    assert said.code == 0
+    assert max(len(line) for line in said.out.splitlines() if not line.endswith(".")) <= 80
+    assert "instead of 60 s" in said.out
+
+
+async def test_races_may_be_thought_of_with_another_key(hub: Hub, database: Database, saturday: Tenant) -> None:
+    other = await a_partner(database)
+    moves = [word for number in range(RACES // 2) for word in ("--what-if", f"race:{number + 1}={other.fingerprint}")]
+    keys = (await hub("budget", "--json", *moves)).document["keys"]
+    assert {each["fingerprint"]: (each["races"], each["over"] > 0) for each in keys} == {
+        saturday.fingerprint: (RACES // 2, True), other.fingerprint: (RACES // 2, True),
+    }  # fmt: skip
+    fewer = (await hub("budget", "--json", "--partner", str(saturday.timing_partner_id), *moves)).document["keys"]
+    assert [each["fingerprint"] for each in fewer] == [saturday.fingerprint]
+
+
+async def test_somebody_elses_use_of_a_key_is_said_with_its_hour(
+    hub: Hub, database: Database, saturday: Tenant
+) -> None:
+    seen = datetime.now(UTC)
+    await database.execute("UPDATE provider_keys SET others_calls = 400, others_seen_at = $1", seen)
+    (key,) = (await hub("budget", "--json")).document["keys"]
+    assert 390 <= key["others"] <= 400
+    assert f"seen at {seen:%H:%M}" in (await hub("budget")).out
+
+
+@pytest.mark.parametrize("word", ["limit", "limit=many", "race:1=nokey", "colour=red", "interval_near_seconds=soon"])
+async def test_a_question_that_is_none_is_wrong_usage(hub: Hub, saturday: Tenant, word: str) -> None:
+    result = await hub("budget", "--what-if", word)
+    assert result.code == 2
+    assert "--what-if" in result.sentence or "fingerprint" in result.sentence
+
+
+async def test_the_status_says_beforehand_what_a_race_morning_is_promised(
+    hub: Hub, database: Database, saturday: Tenant
+) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=2)
+    await database.execute(
+        "INSERT INTO key_hours SELECT 2, $1, $2::timestamptz + n * interval '1 hour', 30, 2160, 60, 900, 145, $2, $2"
+        " FROM generate_series(0, 3) AS n",
+        saturday.fingerprint,
+        hour,
+    )
+    await database.execute("UPDATE provider_keys SET others_calls = 300, others_seen_at = $1", datetime.now(UTC))
+    said = (await hub("status")).out
+    assert f"{hour:%a %m-%d %H:%M} to {hour + timedelta(hours=4):%H:%M} UTC" in said
+    assert "30 races, each every 145 s" in said
+    assert "somebody else uses it" in said
+    document = (await hub("status", "--json")).document
+    assert [each["interval_seconds"] for each in document["stretched_hours"]] == [145] * 4
