@@ -56,7 +56,7 @@ async def test_a_run_that_waits_for_a_slot_keeps_its_lease_and_its_deadline_does
         handling = asyncio.create_task(handle(request))
         await eventually(database, "SELECT 1 FROM call_waiters")
         clock.pass_(50)
-        await eventually(database, "SELECT leased_until = $1 FROM sync_runs", at(230))
+        await eventually(database, "SELECT leased_until = $1 FROM sync_runs", at(50 + SETTINGS.lease_seconds))
         run = await the_run(database)
         assert (run["started_at"], run["deadline_at"], run["calls"]) == (None, None, 0)
         await end()
@@ -98,7 +98,7 @@ async def test_a_run_whose_fetcher_died_while_it_waited_is_taken_over_after_its_
         await eventually(database, "SELECT 1 FROM call_waiters")
         handling.cancel()
         await asyncio.gather(handling, return_exceptions=True)
-    clock.pass_(SETTINGS.lease_seconds)
+    clock.pass_(SETTINGS.lease_seconds + 15)  # the slots of the others are leases, too
     await fetch(fakes.a_house(other_database, clock, seed=2), provider, request)
     assert (await the_run(database))["attempt"] == 2
     assert len(provider.calls) == 4

@@ -1,6 +1,7 @@
 """The fetcher, put together."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from fetcher.calling import Caller
@@ -9,18 +10,21 @@ from fetcher.handlers import on_sync_request
 from fetcher.ledger import Ledger
 from fetcher.settings import FetcherSettings
 from shared.bus.topology import fetch_queues
+from shared.providers.port import Client
 from shared.providers.registry import PROVIDERS, open_client
 from shared.runtime import House
 from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
 
 
-async def run(house: House, settings: FetcherSettings | None = None) -> None:
-    """Handle sync requests, nearest class first, until the house is stopping."""
+async def run(
+    house: House, settings: FetcherSettings | None = None, *, opened: Callable[..., Client] = open_client
+) -> None:
+    """Handle sync requests, nearest class first, until the house is stopping; ``opened`` opens a platform's client."""
     settings = settings or load(FetcherSettings)
     ledger = Ledger(house.database, settings)
     gate = Gate(ledger, house.clock, house.bells)
-    clients = {name: open_client(name, house.settings, timeout_seconds=settings.call_seconds) for name in PROVIDERS}
+    clients = {name: opened(name, house.settings, timeout_seconds=settings.call_seconds) for name in PROVIDERS}
     callers = {name: Caller(house, PROVIDERS[name], client, ledger, gate, settings) for name, client in clients.items()}
     handler = partial(on_sync_request, house=house, settings=settings, callers=callers)
     consumers = [

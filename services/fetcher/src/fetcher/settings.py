@@ -21,4 +21,6 @@ class FetcherSettings(BaseSettings):
     park_seconds: float = Field(default=300.0, gt=0)  # for so long
     fetch_concurrency: int = Field(default=8, ge=1)  # requests a fetcher handles at once
     page_size: int = Field(default=2500, ge=50, le=2500)
-    lease_seconds: float = Field(default=180.0, gt=0)  # a run whose fetcher died is taken over after this
+    lease_seconds: float = Field(
+        default=60.0, gt=0
+    )  # renewed each third of it; a run whose fetcher died is taken over then

@@ -9,7 +9,8 @@ import structlog
 from scheduler import store
 from scheduler.backfilling import feed
 from scheduler.foreseeing import plan
-from scheduler.handlers import forget_messages, tick
+from scheduler.handlers import LEASE_GRACE, forget_messages, tick
+from scheduler.looking import Look, look
 from scheduler.measuring import measure
 from scheduler.replaying import replaying
 from scheduler.settings import SchedulerSettings
@@ -31,7 +32,7 @@ SUMMARISE_EVERY = timedelta(hours=1)
 
 
 async def run(house: House, settings: SchedulerSettings | None = None) -> None:
-    """Look at what is due each second, or as soon as something is told, until the house is stopping."""
+    """Do what is due when it is, and look each second or as soon as something is told, until the house is stopping."""
     settings = settings or load(SchedulerSettings)
     bell = house.bells.bell("asked", "credential", "run", "due")
 
@@ -55,9 +56,13 @@ async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Even
             if planned is None or (house.clock.now() - planned).total_seconds() >= settings.plan_seconds:
                 planned = house.clock.now()
                 await plan(house, settings, planned)
-            with metrics.tick_seconds.time():
-                more = await tick(house, settings)
-                await feed(house, settings, house.clock.now())
+            more = False
+            seen = await _look(house, settings)
+            if not seen.is_idle:
+                with metrics.tick_seconds.time():
+                    more = await tick(house, settings, seen)
+                    await feed(house, settings, house.clock.now())
+                seen = await _look(house, settings)
             if house.clock.now() - measured > MEASURE_EVERY:
                 measured = house.clock.now()
                 async with house.database.connection("measuring") as connection:
@@ -70,10 +75,16 @@ async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Even
                 async with house.database.transaction("cleaning up") as connection:
                     await store.clean_up(connection, cleaned, settings.archive_days)
             if not more:
-                await wait(house.clock, bell, settings.tick_seconds)
+                await wait(house.clock, bell, seen.wait_seconds(house.clock.now(), settings.tick_seconds))
         except Later as error:
             log.warning("The scheduler waits.", action="scheduler_waits", error=str(error))
             await house.clock.sleep(1.0)
+
+
+async def _look(house: House, settings: SchedulerSettings) -> Look:
+    unheard = timedelta(seconds=settings.request_seconds)
+    async with house.database.connection("looking for what is due") as connection:
+        return await look(connection, house.clock.now(), unheard=unheard, grace=LEASE_GRACE)
 
 
 async def summarise(house: House, path: Path) -> None:

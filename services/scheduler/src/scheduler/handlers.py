@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scheduler import replay_store, store
+from scheduler.looking import Look
 from scheduler.settings import SchedulerSettings
 from shared.domain.cadence import Pace
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
@@ -21,6 +22,9 @@ from shared.runtime import House
 from shared.telemetry import metrics
 
 SOURCE = "scheduler"
+
+#: What a tick looks for when nobody looked before.
+EVERYTHING = Look()
 
 #: A run that began so long ago and has no deadline is given up too; none should exist.
 NEVER_SO_LONG = timedelta(days=1)
@@ -40,16 +44,20 @@ def deadline(settings: SchedulerSettings, sync_class: SyncClass, mode: Mode) -> 
     return max(allowed, settings.deadline_full_seconds) if mode is Mode.FULL else allowed
 
 
-async def tick(house: House, settings: SchedulerSettings) -> bool:
-    """One look at everything; True when there may be more to do at once."""
+async def tick(house: House, settings: SchedulerSettings, seen: Look = EVERYTHING) -> bool:
+    """Do what was seen to be due; True when there may be more to do at once."""
     now = house.clock.now()
-    async with house.database.transaction("sealing new keys") as connection:
-        await seal_new(connection, house.sealer, now)
-    await _discover(house, settings, now)
-    await _give_up(house, deadline_before=now, begun_before=now - NEVER_SO_LONG)
-    await _send_again(house, now - timedelta(seconds=settings.request_seconds))
-    more = await _ask_due(house, settings, now)
-    await _promote(house, now)
+    if seen.keys:
+        async with house.database.transaction("sealing new keys") as connection:
+            await seal_new(connection, house.sealer, now)
+    if seen.keys or seen.discoveries:
+        await _discover(house, settings, now)
+    if seen.runs:
+        await _give_up(house, deadline_before=now, begun_before=now - NEVER_SO_LONG)
+        await _send_again(house, now - timedelta(seconds=settings.request_seconds))
+    more = seen.races and await _ask_due(house, settings, now)
+    if seen.runs:
+        await _promote(house, now)
     return more
 
 

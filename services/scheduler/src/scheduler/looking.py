@@ -1,0 +1,68 @@
+"""What there is to do, and when there will be more: one statement, where a tick has a dozen.
+
+Most looks find nothing. What is due soon is waited for to the moment; the interval between two looks is for what
+nobody could foresee.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.postgres import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is to do now; some of it may turn out to be nobody's just yet. By default: whatever there may be."""
+
+    keys: bool = True  # secrets that stand in clear
+    discoveries: bool = True
+    races: bool = True
+    runs: bool = True  # to request, to request again, or to give up
+    backfills: bool = True
+    next_at: datetime | None = None  # when the next of what is known now falls due
+
+    @property
+    def is_idle(self) -> bool:
+        """There is nothing to do."""
+        return not (self.keys or self.discoveries or self.races or self.runs or self.backfills)
+
+    def wait_seconds(self, now: datetime, most: float) -> float:
+        """How long to wait, unless something is heard before."""
+        if self.next_at is None:
+            return most
+        return min(most, max(0.0, (self.next_at - now).total_seconds()))
+
+
+async def look(connection: Connection, now: datetime, *, unheard: timedelta, grace: timedelta) -> Look:
+    """Look, and lock nothing. ``unheard`` and ``grace``: when a request is sent again, and a lease is given up."""
+    row = await connection.fetchrow(
+        """
+        WITH open AS (
+            SELECT CASE r.state WHEN 'queued' THEN coalesce(not_before, $1)
+                WHEN 'requested' THEN least(coalesce(sent_at, requested_at) + $2, deadline_at)
+                WHEN 'running' THEN least(leased_until + $3, deadline_at)
+                ELSE coalesce(deadline_at, requested_at + interval '1 day') END AS at
+            FROM sync_runs r WHERE r.state IN ('queued', 'requested', 'running', 'fetched')
+              AND NOT (r.state = 'queued' AND EXISTS (SELECT 1 FROM sync_runs o
+                WHERE o.subject = r.subject AND o.state IN ('requested', 'running', 'fetched')))
+        ), waits AS (SELECT coalesce(bool_or(at <= $1), false) AS due, min(at) FILTER (WHERE at > $1) AS next FROM open)
+        SELECT EXISTS (SELECT 1 FROM public.partner_provider_credentials WHERE secret IS NOT NULL) AS keys,
+            EXISTS (SELECT 1 FROM credentials WHERE state IN ('new', 'active') AND discover_due_at <= $1)
+                AS discoveries,
+            EXISTS (SELECT 1 FROM race_sync WHERE state = 'active' AND next_due_at <= $1) AS races,
+            waits.due AS runs,
+            EXISTS (SELECT 1 FROM backfills WHERE state IN ('planned', 'running')) AS backfills,
+            least(
+                (SELECT min(discover_due_at) FROM credentials
+                    WHERE state IN ('new', 'active') AND discover_due_at > $1),
+                (SELECT min(next_due_at) FROM race_sync WHERE state = 'active' AND next_due_at > $1),
+                waits.next
+            ) AS next_at
+        FROM waits
+        """,
+        now,
+        unheard,
+        grace,
+    )
+    assert row is not None, "an aggregate has a row"
+    return Look(**dict(row))

@@ -1,0 +1,210 @@
+"""What the weekend showed: ages, bib latencies and calls, from what was written down. Plain functions over values."""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from runsignup_simulator.model import Race
+from tests.weekend.calendar import AFTER, BEFORE, at, timed
+from tests.weekend.play import Given, Played
+
+#: How often each race is looked at, to see how old what the hub knows of it is.
+LOOK = timedelta(seconds=5)
+#: The promises. An age is that of the provider's state as the hub last confirmed it.
+AGE_P99, BIB_P99, RECOVERY = 90.0, 75.0, 120.0
+#: The former system's way: so many calls for each event and minute of its window.
+FORMER_CALLS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Seconds; of nothing, all are 0."""
+
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    most: float = 0.0
+    count: int = 0
+
+
+def quantiles(values: Sequence[float]) -> Quantiles:
+    """Nearest-rank percentiles."""
+    if not values:
+        return Quantiles()
+    ordered = sorted(values)
+
+    def rank(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    return Quantiles(rank(0.5), rank(0.95), rank(0.99), ordered[-1], len(ordered))
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """How old what was known of a race was at a moment of its race day."""
+
+    at: datetime
+    seconds: float
+    promised: float | None  # seconds, where a longer interval had been announced before its hour began
+
+
+@dataclass(slots=True)
+class Verdict:
+    """All figures of one weekend."""
+
+    ages: list[Aged] = field(default_factory=list)
+    in_brown_out: list[Aged] = field(default_factory=list)
+    recovered_after: float = 0.0  # seconds after the brown-out until every race was as fresh as promised
+    bibs: list[float] = field(default_factory=list)  # seconds from the provider's change to the event, race days
+    other_bibs: list[float] = field(default_factory=list)  # the same, of races that were not near
+    superseded: int = 0  # bibs that changed again before anybody could see them
+    unseen: int = 0  # bibs of which no event came
+    calls_by_hour: Counter[datetime] = field(default_factory=Counter)
+    former_by_hour: Counter[datetime] = field(default_factory=Counter)
+    most_in_hour: int = 0  # calls of the busiest key in any rolling hour
+    over: int = 0  # calls above a key's limit, as the provider counted
+    polls: int = 0
+    polls_that_found_nothing: int = 0
+    different: int = 0  # people who were not the provider's in the end
+    compared: int = 0
+
+    @property
+    def plain(self) -> Quantiles:
+        """Ages outside the brown-out, where the minute was promised."""
+        return quantiles([each.seconds for each in self.ages if each.promised is None])
+
+    @property
+    def stretched(self) -> Quantiles:
+        """Ages where a longer interval had been announced, as shares of what was promised then."""
+        return quantiles([each.seconds / each.promised for each in self.ages if each.promised is not None])
+
+    def broken(self) -> list[str]:
+        """The promises that were not kept, each in a sentence."""
+        said = [
+            (self.plain.p99 > AGE_P99, f"a race's age was {self.plain.p99:.0f} s at p99; {AGE_P99:.0f} are promised"),
+            (self.stretched.p99 > 1, f"stretched promises were overrun: p99 {self.stretched.p99:.2f} of them"),
+            (
+                self.recovered_after > RECOVERY,
+                f"the races were back {self.recovered_after:.0f} s after the brown-out; {RECOVERY:.0f} are promised",
+            ),
+            (
+                quantiles(self.bibs).p99 > BIB_P99,
+                f"a bib became an event in {quantiles(self.bibs).p99:.0f} s at p99; {BIB_P99:.0f} are promised",
+            ),
+            (self.over > 0, f"{self.over} calls were above a key's limit"),
+            (self.unseen > 0, f"{self.unseen} bibs never became an event"),
+            (self.different > 0, f"{self.different} of {self.compared} people differ from the provider's"),
+            (not self.ages or not self.bibs, "nothing was measured"),
+        ]
+        return [sentence for is_broken, sentence in said if is_broken]
+
+
+def judge(played: Played) -> Verdict:
+    """Judge a weekend that was played."""
+    verdict = Verdict()
+    _judge_ages(played, verdict)
+    _judge_bibs(played, verdict)
+    begins, ends = played.script.begins, played.script.ends
+    for moment, _ in played.calls:
+        if begins <= moment <= ends:
+            verdict.calls_by_hour[moment.replace(minute=0, second=0, microsecond=0)] += 1
+    verdict.former_by_hour = former_calls(played)
+    verdict.most_in_hour = max((each["max_in_any_hour"] for each in played.audit["credentials"].values()), default=0)
+    verdict.over = played.audit["quota_violations"]
+    for run in played.runs:
+        if run["kind"] == "race" and run["state"] == "completed" and begins <= run["requested_at"] <= ends:
+            verdict.polls += 1
+            verdict.polls_that_found_nothing += not run["found"]
+    verdict.compared, verdict.different = played.compared, played.different
+    return verdict
+
+
+def race_days(history: Sequence[tuple[datetime, Race]], first: datetime, last: datetime) -> Iterator[datetime]:
+    """The moments, ``LOOK`` apart, at which an event of the race was in its window, as the provider had it then."""
+    for place, (since, race) in enumerate(history):
+        until = history[place + 1][0] if place + 1 < len(history) else last
+        starts = [at(event.starts_at or 0) for event in timed(race)]
+        begins = max(since, first, min(starts) - BEFORE)
+        moment = first + LOOK * -((first - begins) // LOOK)  # the same moments for every race
+        while moment < min(until, last, max(starts) + AFTER):
+            if any(start - BEFORE <= moment <= start + AFTER for start in starts):
+                yield moment
+            moment += LOOK
+
+
+def _judge_ages(played: Played, verdict: Verdict) -> None:
+    script = played.script
+    seen: dict[tuple[int, int], list[tuple[datetime, datetime]]] = defaultdict(list)
+    for run in sorted(played.runs, key=lambda run: run["finished_at"] or script.ends):
+        if run["kind"] == "race" and run["state"] == "completed" and run["started_at"]:
+            known = seen[run["timing_partner_id"], int(run["race_id"])]
+            newest = max(run["started_at"], known[-1][1]) if known else run["started_at"]
+            known.append((run["finished_at"], newest))
+    first_bad, last_bad = script.brown_out or (script.ends, script.ends)
+    for partner, race_id in played.copies:
+        known = seen[partner, race_id]
+        told_at = [finished for finished, _ in known]
+        for moment in race_days(played.races[race_id], script.begins, script.ends):
+            place = bisect_right(told_at, moment)
+            age = (
+                (moment - known[place - 1][1]).total_seconds()
+                if place
+                else (moment - script.loads_from).total_seconds()
+            )
+            aged = Aged(moment, age, played.promised(partner, moment))
+            if first_bad <= moment < last_bad + timedelta(seconds=RECOVERY):
+                verdict.in_brown_out.append(aged)
+                if moment >= last_bad and age > (aged.promised or AGE_P99):
+                    verdict.recovered_after = max(verdict.recovered_after, (moment - last_bad).total_seconds())
+            else:
+                verdict.ages.append(aged)
+                if last_bad <= moment < last_bad + timedelta(minutes=30) and age > (moment - last_bad).total_seconds():
+                    verdict.recovered_after = max(verdict.recovered_after, (moment - last_bad).total_seconds())
+
+
+def _judge_bibs(played: Played, verdict: Verdict) -> None:
+    script = played.script
+    told: dict[tuple[int, str | None], list[datetime]] = defaultdict(list)
+    for each in played.told:
+        told[each.registration_id, each.bib].append(each.at)
+    of_person: dict[int, list[Given]] = defaultdict(list)
+    for given in played.given:
+        of_person[given.registration_id].append(given)
+    first_bad, last_bad = script.brown_out or (script.ends, script.ends)
+    for changes in of_person.values():
+        for place, given in enumerate(changes):
+            came_at = min((each for each in told[given.registration_id, given.bib] if each >= given.at), default=None)
+            ends_at = [played.gone.get(given.registration_id), *(each.at for each in changes[place + 1 :][:1])]
+            next_at = min((each for each in ends_at if each is not None), default=None)
+            if came_at is None or (next_at is not None and came_at > next_at):
+                if next_at is not None:
+                    verdict.superseded += 1
+                elif script.ends - given.at > timedelta(minutes=5):
+                    verdict.unseen += 1
+                continue
+            seconds = (came_at - given.at).total_seconds()
+            if not _is_race_day(played.races[given.race_id], given.at):
+                verdict.other_bibs.append(seconds)
+            elif not first_bad - timedelta(minutes=2) <= given.at < last_bad + timedelta(seconds=RECOVERY):
+                verdict.bibs.append(seconds)
+
+
+def _is_race_day(history: Sequence[tuple[datetime, Race]], moment: datetime) -> bool:
+    race = [race for since, race in history if since <= moment][-1]
+    return any(at(e.starts_at or 0) - BEFORE <= moment <= at(e.starts_at or 0) + AFTER for e in timed(race))
+
+
+def former_calls(played: Played) -> Counter[datetime]:
+    """What the former way would have cost: two calls for each event and minute of its window, by hour."""
+    hours: Counter[datetime] = Counter()
+    for _, race_id in played.copies:
+        race = played.races[race_id][-1][1]
+        for event in timed(race):
+            start = at(event.starts_at or 0)
+            moment = max(start - BEFORE, played.script.begins)
+            while moment < min(start + AFTER, played.script.ends):
+                hours[moment.replace(minute=0, second=0, microsecond=0)] += FORMER_CALLS
+                moment += timedelta(minutes=1)
+    return hours

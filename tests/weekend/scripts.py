@@ -1,0 +1,39 @@
+"""The weekends that are played: the whole one, and what of it is played again under other conditions."""
+
+from datetime import UTC, datetime, timedelta
+
+from runsignup_simulator.spelling import EASTERN
+from tests.weekend.calendar import Sizes, busiest_weekend
+from tests.weekend.happenings import Amounts, prepare
+from tests.weekend.play import Script
+
+#: Friday evening, when the bibs of the weekend begin to be handed out; it lasts until Sunday, 22:00.
+FRIDAY = datetime(2027, 6, 4, 18, tzinfo=EASTERN).astimezone(UTC)
+#: The hub begins with an empty database, and loads everybody before.
+LOADING = timedelta(hours=2)
+
+NAMES = ("weekend", "half", "one-key")
+
+
+def script(name: str, seed: int) -> Script:
+    """``weekend``: all of it. ``half``: its Saturday at half the budget. ``one-key``: 40 races of one key."""
+    saturday = FRIDAY + timedelta(hours=6)
+    if name == "one-key":
+        calendar = busiest_weekend(seed, FRIDAY, Sizes(on_saturday=40, on_sunday=0, peak=None, together=40))
+        begins, ends = saturday + timedelta(hours=2), saturday + timedelta(hours=15)
+    else:
+        calendar = busiest_weekend(seed, FRIDAY, Sizes())
+        begins, ends = FRIDAY, FRIDAY + timedelta(hours=52)
+        if name == "half":
+            begins, ends = saturday + timedelta(hours=2), saturday + timedelta(hours=15)
+    return Script(
+        seed=seed,
+        calendar=calendar,
+        happenings=prepare(calendar, begins, seed, Amounts()),
+        loads_from=begins - LOADING,
+        begins=begins,
+        ends=ends,
+        brown_out=(saturday + timedelta(hours=6.5), saturday + timedelta(hours=6, minutes=50)),
+        killed_at=saturday + timedelta(hours=31.5) if name == "weekend" else None,
+        calls_per_hour=500 if name == "half" else 1000,
+    )
