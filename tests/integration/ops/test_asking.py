@@ -132,6 +132,40 @@ async def test_a_sync_without_any_partner_says_what_to_do_first(hub: Hub) -> Non
     assert "hub partner add" in result.sentence
 
 
+async def test_a_named_race_shows_its_place_among_those_of_race_day(known: Hub, database: Database) -> None:
+    await alive(database, "scheduler", "fetcher", "writer")
+    await database.execute(
+        "INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, mode,"
+        " sync_class, reason, state, requested_at, deadline_seconds)"
+        " SELECT gen_random_uuid(), n::text, 'race', 2, 1, 1, n::text, 'incremental',"
+        " CASE WHEN n < 3 THEN 'raceday' ELSE 'routine' END, 'schedule', 'requested', clock_timestamp(), 60"
+        " FROM generate_series(1, 3) AS n"
+    )
+    result = await known("sync", "--race", "70")
+    assert "behind 2 others of race day" in result.out
+    assert (await known("sync", "--race", "70", "--json")).document["ahead"] == 2
+    assert await database.fetchval("SELECT count(*) FROM sync_runs WHERE race_id = '70'") == 1
+
+
+async def test_a_partner_and_a_race_have_cadences_of_their_own_until_they_are_reset(
+    known: Hub, database: Database
+) -> None:
+    await known("cadence", "--partner", "1", "--set", "interval_far_seconds=1800")
+    for value in ("interval_raceday_seconds=30", "near_hours=48"):
+        assert (await known("cadence", "--race", "70", "--set", value)).code == 0
+    document = (await known("cadence", "--json")).document
+    assert document["everybody"]["interval_far_seconds"] == 3600
+    assert document["own"] == [
+        {"partner_id": 1, "race_id": None, "settings": {"interval_far_seconds": 1800}},
+        {"partner_id": 1, "race_id": "70", "settings": {"near_hours": 48.0, "interval_raceday_seconds": 30}},
+    ]
+    for words in ("--set colour=red", "--set near_hours=-1", "--reset --set near_hours=1"):
+        assert (await known("cadence", "--race", "70", *words.split())).code == 2
+    assert (await known("cadence", "--set", "near_hours=1")).code == 2
+    await known("cadence", "--race", "70", "--reset")
+    assert len((await known("cadence", "--json")).document["own"]) == 1
+
+
 async def test_a_refused_key_makes_a_sync_of_everything_partly_done(known: Hub, database: Database) -> None:
     await database.execute("UPDATE credentials SET state = 'refused', state_reason = 'http_401'")
     await alive(database, "scheduler", "fetcher", "writer")
@@ -149,6 +183,7 @@ async def test_a_bib_that_is_no_number_shows_what_is_stored_and_says_why(known: 
 FACTS = (
     "status",
     "budget",
+    "cadence",
     "history",
     "history --failed",
     "changes",

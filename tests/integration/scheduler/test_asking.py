@@ -181,3 +181,22 @@ async def test_discoveries_of_one_key_are_one_run_too(database: Database, other_
 async def test_another_bib_of_a_race_is_another_subject(database: Database, tenant: Tenant) -> None:
     found = {await asked(database, an_ask(tenant, kind=Kind.BIB, bib=bib)) for bib in ("1", "2", "1")}
     assert len(found) == 2
+
+
+async def test_who_asks_again_and_again_is_asked_for_once_and_once_more_after_a_moment(
+    database: Database, tenant: Tenant
+) -> None:
+    """A finger on the key at the start line: what it pays is bounded, and what it gets is never older than the ask."""
+
+    def pressed() -> Ask:
+        return an_ask(tenant, reason=Reason.OPERATOR, needs_fresh=True, spacing=timedelta(seconds=5))
+
+    first = await asked(database, pressed())
+    assert await state_of(database, first) == State.REQUESTED
+    await database.execute("UPDATE sync_runs SET state = 'completed', started_at = $2 WHERE run_id = $1", first, at(-2))
+    again = {await asked(database, pressed()) for _ in range(10)}
+    assert len(again) == 1
+    (row,) = await runs(database)
+    assert (row["state"], row["not_before"]) == (State.QUEUED, at(3))
+    await database.execute("UPDATE sync_runs SET state = 'completed', started_at = $1", at(-6))
+    assert await state_of(database, await asked(database, pressed())) == State.REQUESTED

@@ -14,7 +14,7 @@ from shared.ops.failing import WrongUsage
 from shared.ops.following import LOOK_SECONDS, Outcome, look, outcome, reason
 from shared.ops.progress import teller
 from shared.ops.selecting import Partner, Race, choose_partners, choose_races, number, races_of
-from shared.ops.wanting import Job, ask_lists, ask_races, place
+from shared.ops.wanting import Job, ahead, ask_lists, ask_races, place
 
 #: Pieces that were not written are told one by one, up to so many.
 TOLD = 10
@@ -83,8 +83,11 @@ async def _sync(desk: Desk, choice: Choice) -> Outcome:
     jobs = [job for job in jobs if races is None or job.races]
     if not jobs:
         raise WrongUsage("nothing of what this names is in use: its partner is disabled, or its events are over")
+    before = None if races is None else await ahead(desk, [piece for job in jobs for piece in job.pieces])
     if not choice.wait:
-        return _asked(jobs, choice)
+        return _asked(jobs, choice, before)
+    if before and not choice.json:
+        show.say(f"{show.many(before, 'other request')} of race day to be taken before.")
     result = await _follow(desk, jobs, choice)
     _report(jobs, result, (desk.clock.now() - began).total_seconds(), choice)
     return result
@@ -162,15 +165,19 @@ async def _refresh(desk: Desk, jobs: Sequence[Job]) -> None:
         piece.run = run
 
 
-def _asked(jobs: Sequence[Job], choice: Choice) -> Outcome:
+def _asked(jobs: Sequence[Job], choice: Choice, before: int | None) -> Outcome:
     races, lists = sum(len(job.races) for job in jobs), sum(len(job.lists) for job in jobs)
     refused = sum(len(job.unusable) for job in jobs)
     if choice.json:
         runs = [{"run_id": piece.run_id, "race_id": piece.wish.race_id} for job in jobs for piece in job.pieces]
-        show.document({"outcome": "asked", "races": races, "discoveries": lists, "refused_keys": refused, "runs": runs})
+        counts = {"races": races, "discoveries": lists, "refused_keys": refused, "ahead": before}
+        show.document({"outcome": "asked", **counts, "runs": runs})
     else:
         looks = f" and {show.many(lists, 'look')} for new ones" if lists else ""
-        show.say(f"Asked for {show.many(races, 'race')}{looks}; hub history shows what becomes of it.")
+        line = ""
+        if before is not None:
+            line = f", behind {show.many(before, 'other')} of race day" if before else ", next in line"
+        show.say(f"Asked for {show.many(races, 'race')}{looks}{line}; hub history shows what becomes of it.")
         _tell_unusable(jobs)
     return outcome(races + lists, refused)
 

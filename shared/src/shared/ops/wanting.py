@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from shared.domain.run import Kind, Mode, Reason, SyncClass
@@ -15,6 +15,9 @@ from shared.providers.registry import by_id
 
 #: From a run's first call: a long queue of pages and batches is ahead of some of them.
 DEADLINE_SECONDS = 1800
+
+#: A race that is asked for again and again is asked for no more often than this: who presses ten times pays for two.
+SPACING = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
@@ -139,6 +142,7 @@ async def ask_races(desk: Desk, job: Job, races: Sequence[Race], *, full: bool, 
             race_id=race.race_id,
             event_ids=(event_id,) if event_id else (),
             deadline_seconds=DEADLINE_SECONDS,
+            spacing=SPACING,
             needs_fresh=True,
         )
         if piece := await place(desk, wish):
@@ -151,3 +155,17 @@ async def place(desk: Desk, wish: Ask) -> Piece | None:
         asked_at = desk.clock.now()
         run_id = await ask(connection, wish, asked_at)
     return None if run_id is None else Piece(wish, asked_at, run_id)
+
+
+async def ahead(desk: Desk, pieces: Sequence[Piece]) -> int:
+    """How many requests as near as an operator's will be taken before the last of these."""
+    count: int = await desk.database.fetchval(
+        """
+        WITH mine AS (SELECT provider_id, max(requested_at) AS asked FROM sync_runs WHERE run_id = ANY($1) GROUP BY 1)
+        SELECT count(*) FROM sync_runs r JOIN mine USING (provider_id)
+        WHERE r.state IN ('requested', 'running') AND r.sync_class = 'raceday' AND r.requested_at < mine.asked
+          AND r.run_id <> ALL($1)
+        """,
+        [piece.run_id for piece in pieces],
+    )
+    return count

@@ -35,6 +35,7 @@ class Ask:
     event_ids: tuple[str, ...] = ()
     bib: str | None = None
     deadline_seconds: int = 1800
+    spacing: timedelta = timedelta(0)  # not begun sooner after the last run for the same reason began
     needs_fresh: bool = False  # only a run whose first call comes after this ask satisfies it
     tail: timedelta = WANTED  # how long after its last moment an event is still wanted
 
@@ -141,7 +142,9 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     if other is not None and verdict is Verdict.JOIN and not set(wish.event_ids) <= set(other["event_ids"]):
         verdict = Verdict.REPLACE if state in {State.QUEUED, State.REQUESTED} else Verdict.QUEUE
     if verdict is Verdict.INSERT:
-        return await _insert(connection, wish, State.REQUESTED, now)
+        not_before = await _not_before(connection, wish, now) if wish.spacing else None
+        state = State.REQUESTED if not_before is None else State.QUEUED
+        return await _insert(connection, wish, state, now, not_before=not_before)
     assert other is not None
     assert standing is not None
     if verdict is Verdict.JOIN:
@@ -167,12 +170,28 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     return await _insert(connection, wish, State.QUEUED if behind else State.REQUESTED, now)
 
 
-async def _insert(connection: Connection, wish: Ask, state: State, now: datetime) -> UUID:
+async def _not_before(connection: Connection, wish: Ask, now: datetime) -> datetime | None:
+    """When a run may begin that was asked for again and again; None: at once."""
+    last: datetime | None = await connection.fetchval(
+        "SELECT max(started_at) FROM sync_runs WHERE timing_partner_id = $1 AND race_id = $2 AND subject = $3"
+        " AND reason = $4 AND requested_at > $5::timestamptz - interval '1 hour'",
+        wish.timing_partner_id,
+        wish.race_id,
+        wish.subject,
+        wish.reason,
+        now,
+    )
+    return None if last is None or last + wish.spacing <= now else last + wish.spacing
+
+
+async def _insert(
+    connection: Connection, wish: Ask, state: State, now: datetime, *, not_before: datetime | None = None
+) -> UUID:
     await connection.execute(
         """
         INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, event_ids,
-            mode, removals, bib, sync_class, reason, state, requested_at, deadline_seconds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            mode, removals, bib, sync_class, reason, state, requested_at, deadline_seconds, not_before)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
         """,
         wish.run_id,
         wish.subject,
@@ -190,6 +209,7 @@ async def _insert(connection: Connection, wish: Ask, state: State, now: datetime
         state,
         now,
         wish.deadline_seconds,
+        not_before,
     )
     if state is State.REQUESTED:
         await send_request(connection, wish.run_id, provider=wish.provider, source=wish.source, now=now)
