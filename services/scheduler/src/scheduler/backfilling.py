@@ -177,7 +177,10 @@ async def _settle(connection: Connection, row: Any, now: datetime, tail: timedel
     if row["state"] == "running":
         left = await connection.fetchval(
             f"SELECT (SELECT count(*) FROM ({MISSING.format(partner='$1', now='$2', tail='$3')}) AS missing)"  # noqa: S608
-            " + (SELECT count(*) FROM race_sync WHERE timing_partner_id = $1 AND history_at IS NULL)",
+            " + (SELECT count(*) FROM race_sync WHERE timing_partner_id = $1 AND history_at IS NULL)"
+            " + (SELECT count(*) FROM credentials c JOIN public.partner_provider_credentials k"
+            "   ON k.partner_provider_credential_id = c.credential_id"
+            "   WHERE k.timing_partner_id = $1 AND c.state = 'refused')",
             row["timing_partner_id"],
             now,
             tail,

@@ -11,19 +11,16 @@ from shared.ops import backfill_switches as switches
 from shared.ops import show
 from shared.ops.backfill_forecast import Limits
 from shared.ops.backfill_rows import Account, World, account, survey
+from shared.ops.backfill_telling import tally, tell_plan, tell_status
 from shared.ops.desk import Desk, at_desk, nobody_runs, require_services
 from shared.ops.failing import WrongUsage
 from shared.ops.following import LOOK_SECONDS, Outcome, outcome
-from shared.ops.progress import Tally, teller
+from shared.ops.progress import teller
 from shared.ops.selecting import Partner, choose_partners
 from shared.postgres import Connection
 from shared.settings import load
 
 group = typer.Typer(help="All history of a partner: every past event, loaded once.", no_args_is_help=True)
-
-#: Failures told one by one, up to so many.
-TOLD = 10
-BAR = 10
 
 Wanted = Annotated[
     str | None, typer.Option("--partner", metavar="NAME|ID", help="Only this partner.", show_default=False)
@@ -52,8 +49,8 @@ def plan(partner: Wanted = None, json: show.Json = False) -> None:
         for each in partners:
             async with desk.database.transaction("planning a backfill") as connection:
                 await switches.plan(connection, each.partner_id, desk.clock.now())
-        world, found = await _follow(desk, partners, json=json, over=lambda each: each.is_listed or not each.is_open)
-        _tell_plan(world, found, json=json)
+        world, found = await _follow(desk, partners, json=json, plan=True)
+        tell_plan(world, found, json=json)
 
     at_desk(work)
 
@@ -77,7 +74,7 @@ def start(
     async def work(desk: Desk) -> None:
         partners = await _partners(desk, partner)
         if dry_run:
-            _tell_plan(*await _look(desk, partners), json=json)
+            tell_plan(*await _look(desk, partners), json=json)
             if not json:
                 show.say("Nothing was changed.")
             return
@@ -116,10 +113,10 @@ def status(
     async def work(desk: Desk) -> Outcome:
         partners = await _partners(desk, partner)
         if wait:
-            world, found = await _follow(desk, partners, json=json, over=lambda each: not each.is_open)
+            world, found = await _follow(desk, partners, json=json, plan=False)
         else:
             world, found = await _look(desk, partners)
-        _tell_status(world, found, json=json)
+        tell_status(world, found, json=json)
         mine = [each for each in found if each.state is not None]
         done = sum(each.state == "finished" for each in mine)
         return outcome(done + sum(each.loaded > 0 for each in mine), len(mine) - done) if wait else Outcome.ALL
@@ -189,151 +186,19 @@ async def _look(desk: Desk, partners: Sequence[Partner], known: World | None = N
     return world, [await account(desk.database, each, world) for each in partners]
 
 
-async def _follow(
-    desk: Desk, partners: Sequence[Partner], *, json: bool, over: Callable[[Account], bool]
-) -> tuple[World, list[Account]]:
-    """Show progress until all of it is over; raises Later when a service that it needs has gone."""
+async def _follow(desk: Desk, partners: Sequence[Partner], *, json: bool, plan: bool) -> tuple[World, list[Account]]:
+    """Show progress until all is listed (a plan's), or over; raises Later when a service that it needs has gone."""
+
+    def over(each: Account) -> bool:
+        return not each.is_open or (plan and each.is_listed)
+
     world: World | None = None
     with teller(show.err() if json else show.out()) as progress:
         while True:
             world, found = await _look(desk, partners, world)
-            progress.tell([_tally(each, over=over(each)) for each in found])
+            progress.tell([tally(each, plan=plan, over=over(each)) for each in found])
             if all(over(each) for each in found):
                 return world, found
             if missing := await desk.silent():
                 raise Later(f"{nobody_runs(missing)}; the backfill goes on then")
             await desk.clock.sleep(LOOK_SECONDS)
-
-
-def _tally(each: Account, *, over: bool) -> Tally:
-    listing = each.unlisted > 0 and each.state != "running"
-    waits = f"waits until {each.waits_until:%H:%M} UTC" if each.waits_until else each.state or "none"
-    return Tally(
-        each.partner.partner_id,
-        each.partner.name,
-        each.races if listing else each.events,
-        each.races - each.unlisted if listing else each.loaded,
-        len(each.failures),
-        each.people_an_hour,
-        "done" if over else "listing" if listing else waits,
-    )
-
-
-def _tell_plan(world: World, found: Sequence[Account], *, json: bool) -> None:
-    total = world.takes(found)
-    if json:
-        show.document({
-            "partners": [_described(world, each) for each in found],
-            "calls": sum(each.calls for each in found),
-            "hours": _hours(world, found),
-            "done_at": world.now + total,
-        })  # fmt: skip
-        return
-    rows = [
-        (
-            each.partner.partner_id,
-            each.partner.name,
-            each.races,
-            each.events,
-            each.loaded,
-            each.people_expected,
-            each.calls,
-            f"{_hours(world, [each]):.1f}",
-            show.stamp(world.now + world.takes([each]))[5:16] if each.calls else "",
-        )
-        for each in found
-    ]
-    columns = (">id", "*partner", ">races", ">past events", ">loaded", ">people", ">calls", ">hours", "done (UTC)")
-    show.table(None, columns, rows)
-    unlisted = sum(each.unlisted for each in found)
-    if unlisted:
-        show.say(f"{show.many(unlisted, 'race')} not listed yet: hub backfill plan asks for their past events.")
-    show.say(
-        f"All of it: about {sum(each.calls for each in found):,} calls, {_hours(world, found):.1f} hours,"
-        f" over at {show.stamp(world.now + total)} if started now. People are expected, not counted."
-    )
-    _tell_failures(found)
-
-
-def _tell_status(world: World, found: Sequence[Account], *, json: bool) -> None:
-    if json:
-        show.document({"partners": [_described(world, each) for each in found]})
-        return
-    mine = [each for each in found if each.state is not None]
-    if not mine:
-        show.say("There is no backfill; see what one takes with: hub backfill plan")
-        return
-    rows = [
-        (
-            each.partner.partner_id,
-            each.partner.name,
-            f"until {each.waits_until:%H:%M}" if each.waits_until and each.state == "running" else each.state,
-            _bar(each),
-            f"{each.loaded:,}/{each.events:,}",
-            each.people_an_hour,
-            each.calls_an_hour,
-            each.calls,
-            show.stamp(_done_at(world, each))[5:16],
-        )
-        for each in mine
-    ]
-    columns = (">id", "*partner", "*state", "share", ">events", ">people/h", ">calls/h", ">left", "over (UTC)")
-    show.table(None, columns, rows)
-    _tell_failures(mine)
-
-
-def _bar(each: Account) -> str:
-    share = each.loaded / each.events if each.events else 1.0
-    full = int(share * BAR)
-    return f"{'█' * full}{'░' * (BAR - full)} {int(share * 100)}%"
-
-
-def _tell_failures(found: Sequence[Account]) -> None:
-    failures = [(each.partner.partner_id, run) for each in found for run in each.failures]
-    for partner_id, run in failures[:TOLD]:
-        what = f"race {run['race_id']}" if run["race_id"] else f"the races of credential {run['credential_id']}"
-        show.say(f"Failed: {what} of partner {partner_id}: {run['error'] or run['error_code']} (run {run['run_id']}).")
-    if len(failures) > TOLD:
-        show.say(f"... and {len(failures) - TOLD} more; see: hub history --failed")
-    if failures:
-        show.say("Once a backfill is over, hub backfill start asks for what failed again.")
-
-
-def _done_at(world: World, each: Account) -> datetime | None:
-    if each.ended_at is not None:
-        return each.ended_at
-    return world.now + world.takes([each]) if each.state == "running" else None
-
-
-def _hours(world: World, found: Sequence[Account]) -> float:
-    return round(world.takes(found).total_seconds() / 3600, 2)
-
-
-def _described(world: World, each: Account) -> dict[str, object]:
-    return {
-        "partner_id": each.partner.partner_id,
-        "partner": each.partner.name,
-        "state": each.state,
-        "races": each.races,
-        "races_unlisted": each.unlisted,
-        "events": each.events,
-        "events_loaded": each.loaded,
-        "people_expected": each.people_expected,
-        "calls": each.calls,
-        "hours": _hours(world, [each]),
-        "people_an_hour": each.people_an_hour,
-        "calls_an_hour": each.calls_an_hour,
-        "runs_under_way": each.under_way,
-        "waits_until": each.waits_until,
-        "done_at": _done_at(world, each),
-        "failures": [
-            {
-                "kind": run["kind"],
-                "race_id": run["race_id"],
-                "run_id": run["run_id"],
-                "code": run["error_code"],
-                "reason": run["error"],
-            }
-            for run in each.failures
-        ],
-    }

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from shared.ops.selecting import Race
+from shared.ops.show import many
 from shared.postgres import Database
 
 
@@ -44,6 +45,7 @@ class Subject:
     partner_id: int
     race_id: str
     registration_id: str | None
+    event_id: str | None
     title: str
     facts: tuple[str, ...]
 
@@ -88,6 +90,7 @@ def _runner(row: Any) -> Subject:
         row["timing_partner_id"],
         row["race_id"],
         row["registration_id"],
+        row["event_id"],
         f"Registration {row['registration_id']} of partner {row['timing_partner_id']}: race {row['race_id']}, "
         f"event {row['event_id']}, {'bib ' + row['bib'] if row['bib'] else 'no bib'}, {state}",
         (
@@ -119,8 +122,9 @@ async def subject_of_race(database: Database, race: Race) -> Subject:
         race.partner_id,
         race.race_id,
         None,
+        None,
         f"Race {race.race_id} of partner {race.partner_id}: {row['state']}{why}, {row['people']:,} people, "
-        f"{race.future_events} events of interest",
+        f"{many(race.future_events, 'event')} of interest",
         (
             f"known as of {confirmed}, looked at next {row['next_due_at']:%Y-%m-%d %H:%M:%SZ}",
             f"asked for with key {row['fingerprint']} (credential {row['credential_id']})",
@@ -148,7 +152,7 @@ async def race_story(database: Database, race: Race, limit: int) -> list[Step]:
     )
     steps = [step for row in runs for step in _run_steps(row)]
     for row in batches:
-        steps += [_published(row, f"{row['diffs']:,} changes")]
+        steps += [_published(row, many(row["diffs"], "change"))]
     return _in_order([*steps, *await _stuck(database, race.partner_id, race.race_id, None)])
 
 
@@ -178,12 +182,13 @@ async def runner_story(database: Database, subject: Subject, limit: int) -> list
         """
         SELECT * FROM sync_runs WHERE run_id = ANY($1)
         UNION SELECT * FROM (SELECT * FROM sync_runs WHERE provider_id = $2 AND timing_partner_id = $3 AND race_id = $4
-            AND kind = 'race' ORDER BY requested_at DESC LIMIT 1) AS newest
+            AND kind = 'race' AND $5 = ANY(event_ids) ORDER BY requested_at DESC LIMIT 1) AS newest
         """,
         list({row["run_id"] for row in changes}),
         subject.provider_id,
         subject.partner_id,
         subject.race_id,
+        subject.event_id,
     )
     steps = [step for row in runs for step in _run_steps(row)]
     for row in changes:
@@ -209,7 +214,8 @@ def _run_steps(row: Any) -> list[Step]:
     asked = f"{row['kind']} {row['mode']}, {row['reason']}, class {row['sync_class']}"
     steps = [Step(row["requested_at"], "asked", asked, (f"run and sync.request.v1 {run}",), run, run)]
     if row["started_at"] is not None:
-        went = f"{row['calls']:,} calls, {row['pages']:,} pages, {row['fetched']:,} records, attempt {row['attempt']}"
+        counted = (many(row["calls"], "call"), many(row["pages"], "page"), many(row["fetched"], "record"))
+        went = f"{', '.join(counted)}, attempt {row['attempt']}"
         steps.append(Step(row["started_at"], "fetched", went, (f"run {run}",), run))
     if row["finished_at"] is not None and row["state"] == "completed":
         names = ("added", "updated", "unchanged", "stale", "removed", "restored", "quarantined")

@@ -156,7 +156,7 @@ def list_(json: show.Json = False) -> None:
     """
 
     async def work(desk: Desk) -> None:
-        partners, now = await all_partners(desk.database), desk.clock.now()
+        partners = await all_partners(desk.database)
         if json:
             show.document({"partners": [describe(each) for each in partners]})
             return
@@ -167,17 +167,17 @@ def list_(json: show.Json = False) -> None:
             (
                 partner.partner_id,
                 partner.name,
+                key.credential_id if key else "",
                 key.provider if key else "",
                 key.fingerprint if key else "",
                 _state(partner, key),
                 partner.races if first else "",
                 partner.people if first else "",
-                show.since(key.last_discovered_at, now) if key else "",
             )
             for partner in partners
             for first, key in _first(partner.keys)
         ]
-        show.table(None, (">id", "*partner", "provider", "key", "*state", ">races", ">people", ">looked"), rows)
+        show.table(None, (">id", "*partner", ">credential", "*provider", "key", "*state", ">races", ">people"), rows)
 
     at_desk(work)
 

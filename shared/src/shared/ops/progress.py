@@ -27,6 +27,8 @@ class Tally:
     failed: int
     people: int
     phase: str  # discovering, loading, waits until …, done
+    what: str = "races"
+    done: str = "written"
 
 
 class Teller(Protocol):
@@ -97,8 +99,8 @@ class Lines:
                 self._done.add(each.partner_id)
                 failed = f", {each.failed} failed" if each.failed else ""
                 self._print(
-                    f"{elapsed:.0f} s: partner {each.partner_id} done: {each.over - each.failed} of {each.races} races "
-                    f"written{failed}, {each.people:,} people"
+                    f"{elapsed:.0f} s: partner {each.partner_id} done: {each.over - each.failed} of {each.races} "
+                    f"{each.what} {each.done}{failed}, {each.people:,} people"
                 )
         if time.monotonic() < self._next or len(self._done) == len(tallies):
             return
@@ -106,7 +108,7 @@ class Lines:
         over, races = sum(each.over for each in tallies), sum(each.races for each in tallies)
         people, waiting = sum(each.people for each in tallies), {each.phase for each in tallies} - {"done", "loading"}
         self._print(
-            f"{elapsed:.0f} s: {over} of {races} races, {people:,} people"
+            f"{elapsed:.0f} s: {over} of {races} {tallies[0].what}, {people:,} people"
             + (f" ({', '.join(sorted(waiting))})" if waiting else "")
         )
 

@@ -149,3 +149,27 @@ def test_a_doctor_says_what_is_wrong_with_the_settings_too(
     result, out, _ = run(capsys, "doctor", "--json")
     assert result == 1
     assert [each["verdict"] for each in orjson.loads(out)["findings"]] == ["ok", "bad"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"_HUB_COMPLETE": "complete_bash", "COMP_WORDS": "hub partner ro", "COMP_CWORD": "2"},
+        {"_HUB_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "hub partner ro"},
+        {
+            "_HUB_COMPLETE": "complete_fish",
+            "_TYPER_COMPLETE_ARGS": "hub partner ro",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
+    ],
+    ids=["bash", "zsh", "fish"],
+)
+def test_commands_are_completed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert not ended.value.code
+    assert "rotate" in capsys.readouterr().out
