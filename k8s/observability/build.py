@@ -66,7 +66,7 @@ def dashboard(uid: str, title: str, panels: list[dict[str, Any]]) -> dict[str, A
 RACE_MORNING = [
     panel(
         "Race-day races behind their promise",
-        {"races": 'max(hub_races_behind{sync_class="raceday"}) or vector(0)'},
+        {"races": 'max(hub_races_behind{pace="raceday"}) or vector(0)'},
         kind="stat",
         red=1,
         width=6,
@@ -74,7 +74,7 @@ RACE_MORNING = [
     ),
     panel(
         "Other races behind",
-        {"races": 'sum(max by (provider, sync_class) (hub_races_behind{sync_class!="raceday"})) or vector(0)'},
+        {"races": 'sum(max by (provider, pace) (hub_races_behind{pace!="raceday"})) or vector(0)'},
         kind="stat",
         red=1,
         width=6,
@@ -82,7 +82,7 @@ RACE_MORNING = [
     ),
     panel(
         "Oldest race-day race",
-        {"age": 'max(hub_freshness_worst_seconds{sync_class="raceday"}) or vector(0)'},
+        {"age": 'max(hub_freshness_worst_seconds{pace="raceday"}) or vector(0)'},
         kind="stat",
         unit="s",
         red=150,
@@ -97,11 +97,20 @@ RACE_MORNING = [
         said="Runbook: ServiceMissing",
     ),
     panel(
-        "Age of what is known, the worst race of each class",
-        {"{{sync_class}}": "max by (sync_class) (hub_freshness_worst_seconds)"},
+        "Age of what is known, the worst race of each pace",
+        {"{{pace}}": "max by (pace) (hub_freshness_worst_seconds)"},
         unit="s",
     ),
-    panel("Races behind, by class", {"{{sync_class}}": "max by (sync_class) (hub_races_behind)"}),
+    panel("Races behind, by pace", {"{{pace}}": "max by (pace) (hub_races_behind)"}),
+    panel(
+        "Share of races' time with a broken promise",
+        {
+            "{{pace}}": 'sum by (pace) (rate(hub_promise_seconds_total{outcome="broken"}[10m]))'
+            " / sum by (pace) (rate(hub_promise_seconds_total[10m]))"
+        },
+        unit="percentunit",
+        said="What a promise may burn is a hundredth. Runbook: PromiseBurning",
+    ),
     panel(
         "From the provider's change to the bib event",
         {

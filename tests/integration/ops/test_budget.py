@@ -1,4 +1,4 @@
-"""`hub budget`: what is spent, what is to come, what does not fit, and what if."""
+"""`hub budget`: what is spent, what is to come, what does not fit, and what if. And the promises of `hub status`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -84,3 +84,21 @@ async def test_the_status_says_beforehand_what_a_race_morning_is_promised(
     assert "somebody else uses it" in said
     document = (await hub("status", "--json")).document
     assert [each["interval_seconds"] for each in document["stretched_hours"]] == [145] * 4
+
+
+async def test_the_status_tells_first_of_the_races_that_a_director_would_ask_about(
+    hub: Hub, database: Database
+) -> None:
+    now = datetime.now(UTC)
+    tenant = await a_partner(database)
+    for race, to_start, age in (("1", 300, 60), ("2", 3, 20), ("3", 2, 600), ("4", 300, 9000), ("5", 1, None)):
+        start = now + timedelta(hours=to_start)
+        await a_race(database, tenant, race, events=(f"100{race}",), starts_at=start)
+        confirmed = None if age is None else now - timedelta(seconds=age)
+        await database.execute("UPDATE race_sync SET last_confirmed_at = $1 WHERE race_id = $2", confirmed, race)
+    document = (await hub("status", "--json")).document
+    told = [(each["race_id"], each["pace"], each["kept"]) for each in document["races"]]
+    assert told == [("3", "raceday", False), ("4", "routine", False), ("5", "raceday", None), ("2", "raceday", True)]
+    said = (await hub("status")).out
+    assert "in 2 h" in said
+    assert "loading" in said

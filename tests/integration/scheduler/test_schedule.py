@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from scheduler import store
 from scheduler.foreseeing import plan
@@ -473,6 +474,50 @@ async def test_a_request_names_only_events_that_are_still_listed(
     await database.execute("UPDATE events SET missing_at = $1", NOON)
     await tick(house, SETTINGS)
     assert await state_of(database, run_id) == State.FAILED
+
+
+# -- Promises ---------------------------------------------------------------------------------------------------------
+
+
+async def promises(database: Database, now: datetime, since: float) -> dict[str, float]:
+    """What the metrics say of race-day races: behind, followed, and the time kept and broken since the last look."""
+
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, {"provider": "runsignup", "pace": "raceday", **labels}) or 0.0
+
+    before = {each: value("hub_promise_seconds_total", outcome=each) for each in ("kept", "broken")}
+    async with database.connection() as connection:
+        await measure(connection, now, timedelta(seconds=since))
+    after = {each: value("hub_promise_seconds_total", outcome=each) - before[each] for each in before}
+    return {"behind": value("hub_races_behind"), "followed": value("hub_races_followed"), **after}
+
+
+async def test_a_promise_is_kept_or_broken_race_by_race_and_its_time_is_counted(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    for number in range(3):
+        events = (str(10_000 + number),)
+        gun = NOON + timedelta(hours=2)
+        await a_race(database, tenant, str(number + 1), events=events, starts_at=gun, cursor=at(-60), last_full_at=NOON)
+    await tick(house, SETTINGS)
+    await database.execute("UPDATE race_sync SET last_confirmed_at = $1", NOON)
+    assert await promises(database, at(120), 15) == {"behind": 0, "followed": 3, "kept": 45, "broken": 0}
+    await database.execute("UPDATE race_sync SET last_confirmed_at = $1 WHERE race_id = '1'", at(60))
+    assert await promises(database, at(130), 15) == {"behind": 2, "followed": 3, "kept": 15, "broken": 30}
+    await database.execute("UPDATE credentials SET state = 'disabled'")  # an operator wants nothing of it
+    assert await promises(database, at(130), 15) == {"behind": 0, "followed": 0, "kept": 0, "broken": 0}
+
+
+async def test_a_nearer_pace_breaks_no_promise_by_beginning(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, starts_at=NOON + timedelta(hours=4, minutes=1), cursor=at(-60), last_full_at=NOON)
+    await tick(house, SETTINGS)
+    await database.execute("UPDATE race_sync SET last_confirmed_at = $1", at(-600))
+    clock.pass_(61)
+    await tick(house, SETTINGS)  # race day has begun, and what is known is eleven minutes old
+    assert (await promises(database, at(70), 15))["behind"] == 0
+    assert (await promises(database, at(61 + 121), 15))["behind"] == 1
 
 
 # -- Hours that do not fit --------------------------------------------------------------------------------------------

@@ -64,9 +64,10 @@ async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Even
                     await feed(house, settings, house.clock.now())
                 seen = await _look(house, settings)
             if house.clock.now() - measured > MEASURE_EVERY:
-                measured = house.clock.now()
+                now, before = house.clock.now(), measured
+                measured = now
                 async with house.database.connection("measuring") as connection:
-                    await measure(connection, measured)
+                    await measure(connection, now, min(now - before, MEASURE_EVERY * 4))
             if settings.summary_file is not None and house.clock.now() - summarised > SUMMARISE_EVERY:
                 summarised = house.clock.now()
                 await summarise(house, settings.summary_file)

@@ -3,7 +3,7 @@
 Freshness is measured from the rows, race by race, and not inferred from logs: a sync that silently stops shows here.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.cadence import Pace
 from shared.postgres import Connection
@@ -11,8 +11,11 @@ from shared.providers.registry import IDS, by_id
 from shared.telemetry import metrics
 
 
-async def measure(connection: Connection, now: datetime) -> None:
-    """Set the gauges from what the tables say now: each race by the promise that it was given last."""
+async def measure(connection: Connection, now: datetime, since: timedelta = timedelta(0)) -> None:
+    """Set the gauges from what the tables say now: each race by the promise that it was given last.
+
+    ``since`` the last time: for so long promises count as kept or broken, which is what an alert burns down.
+    """
     rows = await connection.fetch(
         """
         WITH aged AS (
@@ -32,10 +35,15 @@ async def measure(connection: Connection, now: datetime) -> None:
     )
     metrics.freshness_seconds.clear()
     metrics.races_behind.clear()
+    metrics.races_followed.clear()
     for row in rows:
         provider, pace = by_id(row["provider_id"]).name, Pace(row["pace"])
         metrics.freshness_seconds.labels(provider, pace).set(max(0.0, row["worst"]))
         metrics.races_behind.labels(provider, pace).set(row["behind"])
+        metrics.races_followed.labels(provider, pace).set(row["races"])
+        kept = row["races"] - row["behind"]
+        metrics.promise_seconds.labels(provider, pace, "kept").inc(kept * since.total_seconds())
+        metrics.promise_seconds.labels(provider, pace, "broken").inc(row["behind"] * since.total_seconds())
     budgets = await connection.fetch(
         """
         SELECT k.provider_id, k.fingerprint, coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS allowed,

@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 STYLES = {
     **dict.fromkeys(("failed", "expired", "refused", "bad", "late", "duplicate"), "red"),
     **dict.fromkeys(("disabled", "warn", "held", "queued", "replaced", "unsealed", "skipped", "removed"), "yellow"),
-    **dict.fromkeys(("active", "ok", "completed", "fresh", "given", "added"), "green"),
+    **dict.fromkeys(("active", "ok", "completed", "fresh", "kept", "given", "added"), "green"),
 }
 
 

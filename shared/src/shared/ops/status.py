@@ -19,6 +19,9 @@ from shared.settings import load
 
 SERVICES = (*NEEDED, "bib-watcher")
 
+#: Races told one by one; --json tells all that are late or start within a day.
+MOST_RACES = 10
+
 #: An outbox row older than this means that nobody publishes.
 OUTBOX_PATIENCE = timedelta(seconds=30)
 
@@ -152,6 +155,7 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
     console.print()
     columns = (">id", "*partner", "keys", ">races", ">people", ">race day", ">near", ">rest", ">late", ">calls")
     show.table(None, columns, [_partner_line(partner, facts, races) for partner in _ordered(facts.partners, races)])
+    _tell_races(races, facts)
     console.print()
     alive = ", ".join(f"{name} {count}" for name, count in sorted(facts.services.items())) or "none"
     show.say(f"services   {alive}")
@@ -163,6 +167,39 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
     show.say(f"quarantine {aside}")
     show.say(f"outbox     {facts.outbox:,} waiting; newest change {facts.newest_feed_id:,}")
     show.say(f"archive    {show.size(facts.archive_bytes)}")
+
+
+def _tell_races(races: Sequence[Freshness], facts: Facts) -> None:
+    """The races that a race director would ask about: promises broken, then those nearest their start."""
+    shown = [race for race in races if is_pressing(race)][:MOST_RACES]
+    if not shown:
+        return
+    lines = [
+        (
+            race.race_id,
+            race.name,
+            race.partner_id,
+            race.pace,
+            "" if race.starts_at is None else until_start(race.starts_at - facts.now),
+            show.length(race.promised),
+            "never" if race.age is None else show.length(race.age),
+            "loading" if race.age is None else "late" if race.is_late else "kept",
+        )
+        for race in shown
+    ]
+    show.say("")
+    columns = (">race", "*name", ">partner", "pace", ">start", ">promise", ">age", "promise is")
+    show.table(None, columns, lines)
+
+
+def is_pressing(race: Freshness) -> bool:
+    """Somebody may ask about it today."""
+    return race.is_late or race.pace in {Pace.RACEDAY, Pace.NEAR}
+
+
+def until_start(span: timedelta) -> str:
+    """How long to a start, or since it."""
+    return f"in {show.length(span)}" if span >= timedelta(0) else f"{show.length(-span)} ago"
 
 
 def _ordered(partners: Sequence[Partner], races: Sequence[Freshness]) -> list[Partner]:
@@ -212,6 +249,7 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
             }
             for pace in Pace
         },
+        "races": [_of_race(race) for race in races if is_pressing(race)],
         "partners": [_described(partner, races) for partner in facts.partners],
         "budgets": [dict(each) for each in facts.budgets],
         "stretched_hours": [dict(each) for each in facts.stretched],
@@ -225,6 +263,19 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
         "outbox": {"waiting": facts.outbox, "since": facts.outbox_since},
         "newest_feed_id": facts.newest_feed_id,
         "archive_bytes": facts.archive_bytes,
+    }
+
+
+def _of_race(race: Freshness) -> dict[str, object]:
+    return {
+        "partner_id": race.partner_id,
+        "race_id": race.race_id,
+        "name": race.name,
+        "pace": race.pace,
+        "starts_at": race.starts_at,
+        "age_seconds": _seconds(race.age),
+        "promised_seconds": race.promised.total_seconds(),
+        "kept": None if race.age is None else not race.is_late,
     }
 
 

@@ -46,7 +46,9 @@ outbox_published = Counter("hub_outbox_published", "Messages relayed from the ou
 open_items = Gauge("hub_open_items", "Items that wait for a person", ["kind", "reason"])
 
 # Promises
-freshness_seconds = Gauge(
-    "hub_freshness_worst_seconds", "Age of the longest unconfirmed race", ["provider", "sync_class"]
+freshness_seconds = Gauge("hub_freshness_worst_seconds", "Age of the longest unconfirmed race", ["provider", "pace"])
+races_followed = Gauge("hub_races_followed", "Races that are promised a freshness", ["provider", "pace"])
+races_behind = Gauge("hub_races_behind", "Races whose freshness promise is broken", ["provider", "pace"])
+promise_seconds = Counter(
+    "hub_promise_seconds", "Time of races, by whether their promise was kept or broken", ["provider", "pace", "outcome"]
 )
-races_behind = Gauge("hub_races_behind", "Races whose freshness promise is broken", ["provider", "sync_class"])
