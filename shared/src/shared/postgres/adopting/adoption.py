@@ -141,8 +141,8 @@ async def _prepare(connection: Plain, found: Found, now: datetime) -> None:
 async def _take(connection: Plain, found: Found, table: OldTable, sealer: Sealer, now: datetime, tell: Tell) -> None:
     name, taken = table.name, 0
     async with connection.transaction():
-        if table.is_table:  # nobody writes meanwhile; everybody reads
-            await connection.execute(f"LOCK TABLE public.{named(name)} IN SHARE ROW EXCLUSIVE MODE")
+        # nobody writes meanwhile; everybody reads
+        await connection.execute(f"LOCK TABLE public.{named(name)} IN SHARE ROW EXCLUSIVE MODE")
         if name == "runsignup_participants":
             async for taken in filling.participants(connection, found, now):
                 tell(name, taken, table.rows)
@@ -204,8 +204,7 @@ def _remembered(found: Found) -> dict[str, Any]:
         "ours": list(found.numbering.ours.items()),
         "further": list(found.numbering.further.items()),
         "tables": [
-            {"name": each.name, "columns": dict(each.columns), "is_table": each.is_table, "rows": each.rows}
-            for each in found.tables.values()
+            {"name": each.name, "columns": dict(each.columns), "rows": each.rows} for each in found.tables.values()
         ],
         "views": [
             {field: getattr(each, field) for field in Dependent.__dataclass_fields__} for each in found.dependents
@@ -215,7 +214,7 @@ def _remembered(found: Found) -> dict[str, Any]:
 
 def _recalled(note: Mapping[str, Any]) -> Found:
     tables = {
-        each["name"]: OldTable(each["name"], each["columns"], each["is_table"], True, each["rows"])
+        each["name"]: OldTable(each["name"], each["columns"], is_table=True, is_ours=True, rows=each["rows"])
         for each in note["tables"]
     }
     views = tuple(Dependent(**{**each, "indexes": tuple(each["indexes"])}) for each in note["views"])

@@ -343,8 +343,12 @@ def _beside(found: Found) -> str:
     )
 
 
+#: Pages of the old table that one statement reads: some ten thousand people.
+PORTION = 1250
+
+
 async def participants(connection: Plain, found: Found, now: datetime) -> AsyncIterator[int]:
-    """People, a partner at a time; yields how many were written so far.
+    """People, a portion of the table at a time; yields how many were written so far.
 
     A row gets no content hash: whatever the provider says first replaces it (`writer/merging.py`). Of rows of one
     registration the newest gives the fields, older ones what it lacks, the first its id and when it was first seen.
@@ -367,11 +371,9 @@ async def participants(connection: Plain, found: Found, now: datetime) -> AsyncI
         ANALYZE hub_homes; ANALYZE hub_doubles;
         """
     )
-    known = await connection.fetch(
-        f"SELECT DISTINCT {_partner(found)} AS partner FROM public.runsignup_participants AS o {_beside(found)}"
-    )
+    pages = await connection.fetchval("SELECT pg_relation_size('public.runsignup_participants') / 8192")
     written = 0
-    for partner in sorted(row["partner"] for row in known if row["partner"] is not None):
+    for first in range(0, pages, PORTION):
         tag = await connection.execute(
             f"""
             INSERT INTO hub.participants (provider_id, timing_partner_id, registration_id, race_id, event_id, bib, chip,
@@ -380,12 +382,11 @@ async def participants(connection: Plain, found: Found, now: datetime) -> AsyncI
             SELECT 2, timing_partner_id, registration_id, race_id, event_id, bib, chip, provider_modified_at,
                 credentials_used, fetched_at, fetched_at, first_seen_at, fetched_at, '',
                 coalesce(id, nextval(pg_get_serial_sequence('hub.participants', 'id'))), {", ".join(FILLED)}
-            FROM ({_people(found)}) AS said
-            WHERE timing_partner_id = $2 AND place = 1 AND registration_id IS NOT NULL AND race_id IS NOT NULL
+            FROM ({_people(found)} WHERE o.ctid >= '({first},0)' AND o.ctid < '({first + PORTION},0)') AS said
+            WHERE place = 1 AND timing_partner_id IS NOT NULL AND registration_id IS NOT NULL AND race_id IS NOT NULL
               AND event_id IS NOT NULL
             """,
             now,
-            partner,
         )
         written += _count(tag)
         yield written
@@ -413,7 +414,7 @@ async def history(connection: Plain, found: Found, _now: datetime) -> int:
     old, zone = table.spelling, quoted(found.zone)
     await connection.execute(CUTTER)
     texts = [name for name, kind in table.columns.items() if kind in {"text", "character varying", "json", "jsonb"}]
-    if texts and table.is_table:
+    if texts:
         await connection.execute(
             "UPDATE public.sync_history AS o SET "
             + ", ".join(
@@ -469,7 +470,7 @@ END $$;
 async def hide_keys(connection: Plain, found: Found, name: str) -> None:
     """Let no row that is kept aside name a secret. (A principal stays there: it opens nothing, and stands in clear in
     the table of keys.)"""
-    if "credentials_used" in found.tables[name].columns and found.tables[name].is_table:
+    if "credentials_used" in found.tables[name].columns:
         await connection.execute(
             f"UPDATE public.{named(name)} AS o SET credentials_used = k.fingerprint FROM hub_keys k"
             " WHERE k.said = o.credentials_used::text AND NOT k.principal AND k.said <> k.fingerprint"

@@ -72,7 +72,7 @@ PEOPLE = ("runsignup_races", "runsignup_events", "runsignup_participants")
 
 @dataclass(frozen=True, slots=True)
 class OldTable:
-    """A table (or view) of an old name."""
+    """A table of an old name (something else of that name is in the way)."""
 
     name: str
     columns: Mapping[str, str]
@@ -141,7 +141,7 @@ async def old_tables(connection: Plain, schema: str = "public") -> dict[str, Old
     """The tables of old names that stand in a schema, without counting them."""
     rows = await connection.fetch(
         """
-        SELECT c.relname, c.relkind IN ('r', 'p') AS is_table, pg_has_role(c.relowner, 'USAGE') AS is_ours,
+        SELECT c.relname, c.relkind = 'r' AS is_table, pg_has_role(c.relowner, 'USAGE') AS is_ours,
             a.attname, format_type(a.atttypid, NULL) AS type
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -292,6 +292,8 @@ def _block(found: Found) -> None:
                 f"public.{name} lacks {', '.join(sorted(missing))}: it is another program's table; rename it, or move "
                 "it to another schema"
             )
+        if not table.is_table:
+            found.blockers.append(f"public.{name} is no plain table; make one of it (CREATE TABLE … AS), or rename it")
         if not table.is_ours:
             found.blockers.append(
                 f"public.{name} belongs to another role; use an address whose user owns it, or is a superuser"
