@@ -191,6 +191,7 @@ FACTS = (
     "dead-letters list",
     "quarantine list",
     "removals list",
+    "replay list",
 )
 
 

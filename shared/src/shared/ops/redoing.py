@@ -20,7 +20,7 @@ Runs = Annotated[
 Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="Only since then: 2h, 3d, an instant.", show_default=False)
 ]
-ReplayId = Annotated[str, typer.Argument(metavar="ID")]
+ReplayId = Annotated[str, typer.Argument(metavar="ID", help="Or its beginning.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +38,16 @@ def _id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise WrongUsage("an id looks like 0b8f1c52-6a0e-4f0e-9a55-3c1f6f9e7a01") from None
+
+
+async def _replay(desk: Desk, text: str) -> UUID:
+    """The replay whose id begins so; raises WrongUsage when it is not one."""
+    found = await desk.database.fetch(
+        "SELECT replay_id FROM replays WHERE starts_with(replay_id::text, lower($1)) LIMIT 2", text.strip()
+    )
+    if len(found) != 1:
+        raise WrongUsage(f"{'several replays begin' if found else 'no replay begins'} so; see: hub replay list")
+    return UUID(str(found[0]["replay_id"]))
 
 
 async def _chosen(
@@ -129,16 +139,16 @@ def list_(limit: Annotated[int, typer.Option(min=1, help="The newest so many.")]
     else:
         show.table(
             None,
-            ("asked", "what", "state", ">items", ">done", ">bad", "id"),
+            ("asked (UTC)", "what", "state", ">items", ">done", ">bad", "id"),
             [
                 (
-                    f"{row['asked_at']:%d %H:%M}",
+                    f"{row['asked_at']:%m-%d %H:%M}",
                     f"{row['what']}{' (dry)' if row['dry_run'] else ''}",
                     row["state"],
                     row["items"],
                     row["done"],
                     row["failed"] + row["again"] or "",
-                    str(row["replay_id"]),
+                    str(row["replay_id"])[:8],
                 )
                 for row in rows
             ],
@@ -148,24 +158,30 @@ def list_(limit: Annotated[int, typer.Option(min=1, help="The newest so many.")]
 def watch(replay_id: ReplayId, json: show.Json = False) -> None:
     """Show the progress of a replay until it is over.
 
-    Example: hub replay watch 0b8f1c52-6a0e-4f0e-9a55-3c1f6f9e7a01
+    Example: hub replay watch 0b8f1c52
     """
-    raise typer.Exit(int(at_desk(lambda desk: follow(desk, _id(replay_id), json=json))))
+
+    async def work(desk: Desk) -> int:
+        return await follow(desk, await _replay(desk, replay_id), json=json)
+
+    raise typer.Exit(int(at_desk(work)))
 
 
 def stop(replay_id: ReplayId, json: show.Json = False) -> None:
     """Let a replay send nothing more; what is on its way is finished, the rest stays as it was.
 
-    Example: hub replay cancel 0b8f1c52-6a0e-4f0e-9a55-3c1f6f9e7a01
+    Example: hub replay cancel 0b8f1c52
     """
 
-    async def work(desk: Desk) -> bool:
+    async def work(desk: Desk) -> UUID:
+        found = await _replay(desk, replay_id)
         async with desk.database.transaction("cancelling a replay") as connection:
-            return await cancel(connection, _id(replay_id))
+            if not await cancel(connection, found):
+                raise WrongUsage("this replay is over; see: hub replay list")
+        return found
 
-    if not at_desk(work):
-        raise WrongUsage("no such replay is going on; see: hub replay list")
+    found = at_desk(work)
     if json:
-        show.document({"replay_id": replay_id, "state": "cancelled"})
+        show.document({"replay_id": found, "state": "cancelled"})
     else:
         show.say("Cancelled: nothing more is sent.")

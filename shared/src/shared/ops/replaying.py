@@ -37,7 +37,7 @@ async def begin(desk: Desk, freeze: Freeze, *, nothing: str, wait: bool, json: b
     if json:
         show.document({"replay_id": begun.replay_id, "items": begun.items, "outcome": "begun"})
     else:
-        show.say(f"Begun with {show.many(begun.items, 'item')}: hub replay watch {begun.replay_id}")
+        show.say(f"Begun with {show.many(begun.items, 'item')}: hub replay watch {str(begun.replay_id)[:8]}")
     return Outcome.ALL
 
 

@@ -163,7 +163,7 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
     show.say(f"open runs  {open_runs}")
     failed = ", ".join(f"{each['runs']:,} {each['code']}" for each in facts.failures) or "none"
     show.say(f"failed     {failed} (24 h)")
-    aside = ", ".join(f"{each['rows']:,} {each['reason']}" for each in facts.quarantine) or "none"
+    aside = ", ".join(f"{each['provider']} {each['rows']:,} {each['reason']}" for each in facts.quarantine) or "none"
     show.say(f"quarantine {aside}")
     show.say(f"outbox     {facts.outbox:,} waiting; newest change {facts.newest_feed_id:,}")
     show.say(f"archive    {show.size(facts.archive_bytes)}")
