@@ -101,7 +101,8 @@ async def read(database: Database, after: int, limit: int) -> list[Any]:
     return await database.fetch(
         """
         SELECT b.feed_first + c.ordinal AS feed_id, c.kind, c.timing_partner_id, b.race_id, c.event_id,
-            c.registration_id, c.fields, b.run_id, b.reason, b.written_at
+            c.registration_id, c.fields, b.run_id, b.reason, b.written_at,
+            CASE WHEN c.kind = 'removed' THEN coalesce(c.fields->'removed_reason'->>1, c.kind) ELSE c.kind END AS event
         FROM change_batches b JOIN changes c USING (batch_id)
         WHERE b.feed_first >= coalesce((SELECT max(feed_first) FROM change_batches WHERE feed_first <= $1), 0)
           AND b.feed_first <= $1::bigint + $2 AND b.feed_first + c.ordinal > $1
@@ -115,7 +116,7 @@ async def read(database: Database, after: int, limit: int) -> list[Any]:
 def describe(row: Any, *, values: bool) -> dict[str, object]:
     """A change as JSON; ``fields`` are names, or with values each name's [before, after]."""
     fields = orjson.loads(row["fields"])
-    names = ("feed_id", "kind", "race_id", "event_id", "registration_id", "run_id", "reason", "written_at")
+    names = ("feed_id", "kind", "event", "race_id", "event_id", "registration_id", "run_id", "reason", "written_at")
     return {
         **{name: row[name] for name in names},
         "partner_id": row["timing_partner_id"],
@@ -132,7 +133,7 @@ def text(row: Any, *, values: bool) -> str:
         else ", ".join(sorted(fields))
     )
     where = f"race {row['race_id']} event {row['event_id']} registration {row['registration_id']}"
-    return f"{row['feed_id']:>8} {row['kind']:<8} {where}  {told}".rstrip()
+    return f"{row['feed_id']:>8} {show.clean(row['event']):<11} {where}  {told}".rstrip()
 
 
 def _value(value: object) -> str:
