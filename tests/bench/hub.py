@@ -34,7 +34,7 @@ LOOK_SECONDS, IDLE_SHARE = 0.5, 0.15
 
 @asynccontextmanager
 async def running(
-    provider: PretendProvider, database_url: str, folder: Path, amqp_url: str | None = None
+    provider: PretendProvider, database_url: str, folder: Path, amqp_url: str | None = None, *, fetchers: int = 1
 ) -> AsyncIterator[tuple[Hub, Processes]]:
     """All four services in one process, or, given a broker, one process each."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "DB_"))}
@@ -47,6 +47,7 @@ async def running(
     if amqp_url is not None:
         environment["HUB_AMQP_URL"] = amqp_url
         commands = {each: ("-m", each) for each in SERVICES}
+        commands |= {f"fetcher {number}": ("-m", "fetcher") for number in range(2, fetchers + 1)}
     database = await Database.connect(database_url, size=2, name="bench")
     started: dict[str, asyncio.subprocess.Process] = {}
     try:
