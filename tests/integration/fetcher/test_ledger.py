@@ -163,6 +163,7 @@ async def test_two_replicas_at_once_spend_exactly_the_limit_with_two_calls_in_fl
     wish = a_wish(await a_key(database, "ours", limit=12))
     ledgers = [Ledger(each, SETTINGS) for each in (database, other_database)]
     flying = most = granted = 0
+    both = asyncio.Barrier(2)
 
     async def work(ledger: Ledger) -> None:
         nonlocal flying, most, granted
@@ -176,7 +177,8 @@ async def test_two_replicas_at_once_spend_exactly_the_limit_with_two_calls_in_fl
             granted += 1
             flying += 1
             most = max(most, flying)
-            await asyncio.sleep(0.05)  # long enough that the other replica comes by
+            async with asyncio.timeout(30):
+                await both.wait()  # there are always two
             flying -= 1
             await ledger.finish(wish, verdict, "ok", NOON)
 
