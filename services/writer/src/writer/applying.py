@@ -64,10 +64,11 @@ async def apply_people(
         await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
         counted = {**counts, "quarantined": len(sort.aside)}
         await complete_if_whole(connection, body.run_id, place, counted, house=house, settings=settings, now=now)
-    for outcome, number in counts.items():
-        metrics.rows_written.labels(body.provider, outcome).inc(number)
-    for each in sort.aside:
-        metrics.quarantined.labels(body.provider, each.reason).inc()
+    if raw is not None:  # what is applied again is no news, and a rehearsal never was
+        for outcome, number in counts.items():
+            metrics.rows_written.labels(body.provider, outcome).inc(number)
+        for each in sort.aside:
+            metrics.quarantined.labels(body.provider, each.reason).inc()
     return True
 
 
@@ -189,7 +190,8 @@ async def apply_removals(
         await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
         counts = {"removed": len(gone), "quarantined": len(found.aside)}
         await complete_if_whole(connection, body.run_id, place, counts, house=house, settings=settings, now=now)
-    metrics.rows_written.labels(body.provider, Outcome.REMOVED).inc(len(gone))
+    if raw is not None:
+        metrics.rows_written.labels(body.provider, Outcome.REMOVED).inc(len(gone))
     return True
 
 
