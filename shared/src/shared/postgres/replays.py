@@ -102,6 +102,13 @@ async def freeze_older_mapping(
     connection: Connection, provider_id: int, version: int, *, replay_id: UUID, now: datetime
 ) -> Begun:
     """Freeze what an older mapping could not store. They count as tried with this one: each version tries once."""
+    if not await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM quarantine WHERE resolved_at IS NULL AND provider_id = $1"
+        " AND mapping_version < $2)",
+        provider_id,
+        version,
+    ):
+        return Begun(replay_id, 0)
     await _begin(connection, replay_id, What.QUARANTINE, now, state=ReplayState.RUNNING, mapping_version=version)
     await connection.execute(
         """
