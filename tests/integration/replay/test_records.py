@@ -86,6 +86,8 @@ async def lived(database: Database, house: House) -> Tenant:
             [
                 a_removal_record(7002, reason="transferred", new_registration_id=7003, modified=-1900),
                 a_removal_record(7004, reason="deferred", modified=-1900),
+                a_removal_record(7006, reason="cleared", modified=-1900),
+                a_removal_record(7007, modified=-1900),
                 a_removal_record(9999, modified=-1900),
             ],
             sequence=2,
@@ -94,7 +96,7 @@ async def lived(database: Database, house: House) -> Tenant:
         an_end(tenant, changes, ((1, 1, 2),), first_call_at=at(-1800)),
     )
     full = await a_run(database, tenant)
-    stay = [each for each in people if each["registration_id"] not in {7002, 7004, 7005}]
+    stay = [each for each in people if each["registration_id"] not in {7002, 7004, 7005, 7006, 7007}]
     stay[0] = {**people[0], "bib_num": "99", "last_modified": int(at(-1900).timestamp())}
     bad = a_participant_record(7030, event_id=None)
     await fakes.write(
@@ -239,4 +241,6 @@ async def test_an_event_of_the_feed_says_how_somebody_left(database: Database, h
         ("7004", "deferred"),
         ("7004", "restored"),
         ("7005", "absent"),
+        ("7006", "cleared"),
+        ("7007", "removed"),
     }
