@@ -70,7 +70,8 @@ CREATE TABLE runsignup_participants (id serial PRIMARY KEY, race_id integer, eve
     timing_partner_id integer REFERENCES timing_partners, created_at timestamp DEFAULT now(), last_modified timestamp);
 CREATE TABLE ct_participants (entry_id varchar(100) PRIMARY KEY, event_id varchar(100), athlete_first_name varchar(100),
     entry_bib varchar(20), timing_partner_id integer REFERENCES timing_partners);
-
+"""
+NESTED_ROWS = """
 INSERT INTO timing_partners (timing_partner_id, company_name, access_password, webhook)
     SELECT n, 'Timing ' || n, 'open' || n, 'https://example.com/' || n FROM generate_series(1, 13) AS n;
 SELECT setval('timing_partners_timing_partner_id_seq', 13);
@@ -203,7 +204,7 @@ CREATE VIEW unified_participants AS
 CREATE VIEW cities AS SELECT city, sum(race_fee) AS fees, count(*) AS people FROM runsignup_participants GROUP BY city;
 """
 
-DIALECTS = {"nested": NESTED, "flat": FLAT}
+DIALECTS = {"nested": NESTED + NESTED_ROWS, "flat": FLAT}
 
 
 @dataclass(frozen=True, slots=True)
