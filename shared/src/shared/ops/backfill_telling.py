@@ -59,13 +59,13 @@ def tell_plan(world: World, found: Sequence[Account], *, json: bool) -> None:
     unlisted = sum(each.unlisted for each in found)
     if unlisted:
         show.say(f"{show.many(unlisted, 'race')} not listed yet: hub backfill plan asks for their past events.")
-    if not any(each.calls for each in found):
+    if calls := sum(each.calls for each in found):
+        show.say(
+            f"All of it: about {calls:,} calls, {_hours(world, found):.1f} hours, over at"
+            f" {show.stamp(world.now + total)} if started now. People are expected, not counted."
+        )
+    else:
         show.say("Nothing is left to load.")
-        return
-    show.say(
-        f"All of it: about {sum(each.calls for each in found):,} calls, {_hours(world, found):.1f} hours,"
-        f" over at {show.stamp(world.now + total)} if started now. People are expected, not counted."
-    )
     _tell_failures(found)
 
 
