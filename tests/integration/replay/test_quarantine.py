@@ -189,6 +189,38 @@ async def test_a_record_that_was_corrected_at_the_provider_closes_its_item(
     assert await resolutions(database) == ["settled by a later record"]
 
 
+async def test_a_record_of_somebody_who_left_since_closes_its_item(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await put_aside(database, house, tenant, a_participant_record(7001, event_id=None))
+    run_id = await a_run(database, tenant)
+    await fakes.write(
+        house,
+        a_removals_batch(tenant, run_id, [a_removal_record(7001)]),
+        a_batch(tenant, run_id, [], sequence=2),
+        an_end(tenant, run_id, ((1, 1, 2),)),
+    )
+    assert await resolutions(database) == ["settled by a later record"]
+
+
+async def test_an_item_of_a_platform_that_is_not_installed_fails_alone(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await put_aside(database, house, tenant, a_participant_record(7001, event_id=int(NEW_EVENT)))
+    await the_event_is_discovered(database, tenant)
+    await database.execute(
+        "INSERT INTO quarantine (provider_id, timing_partner_id, race_id, run_id, type, reason, fingerprint,"
+        " mapping_version, fetched_at, raw, first_seen_at, last_seen_at) SELECT 4, timing_partner_id, race_id, run_id,"
+        " type, reason, fingerprint, 0, fetched_at, raw, first_seen_at, last_seen_at FROM quarantine"
+    )
+    strange = await stuck_replay(house, What.QUARANTINE, Selection(item_ids=(2,)))
+    known = await stuck_replay(house, What.QUARANTINE)
+    assert (await drive(house, known))["done"] == 1
+    found = await drive(house, strange)
+    assert (found["state"], found["done"]) == ("stopped", 0)
+    assert "No provider has this number" in found["stop_reason"]
+
+
 async def test_a_selection_is_frozen(database: Database, house: House, tenant: Tenant) -> None:
     await put_aside(database, house, tenant, a_participant_record(7001, event_id=int(NEW_EVENT)))
     await the_event_is_discovered(database, tenant)

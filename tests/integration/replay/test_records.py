@@ -43,7 +43,11 @@ EVENT_ROWS = """
     SELECT to_jsonb(e) - '{first_seen_at,changed_at,cursor_at,removals_cursor_at,missing_at}'::text[]
     FROM events e ORDER BY 1
 """
-RACE_ROWS = "SELECT to_jsonb(r) - '{first_seen_at,changed_at}'::text[] FROM races r ORDER BY 1"
+RACE_ROWS = """
+    SELECT to_jsonb(r) - '{first_seen_at,changed_at,missing_at}'::text[] || jsonb_build_object('state', s.state)
+    FROM races r JOIN race_sync s USING (provider_id, timing_partner_id, race_id) WHERE (s.state = 'missing')
+        = (r.missing_at IS NOT NULL) ORDER BY 1
+"""
 
 
 async def rows(database: Database, statement: str) -> list[Any]:
@@ -51,16 +55,22 @@ async def rows(database: Database, statement: str) -> list[Any]:
 
 
 async def discovered(database: Database, house: House, tenant: Tenant, *races: Any, seconds: float) -> None:
-    run_id = await a_run(database, tenant, RACE, state=State.COMPLETED)
+    run_id = await a_run(database, tenant, RACE)
     await database.execute("UPDATE sync_runs SET kind = $2, race_id = NULL WHERE run_id = $1", run_id, Kind.DISCOVER)
-    await fakes.write(house, a_races_batch(tenant, run_id, list(races), fetched_at=at(seconds)))
+    await fakes.write(
+        house,
+        a_races_batch(tenant, run_id, list(races), fetched_at=at(seconds)),
+        an_end(tenant, run_id, first_call_at=at(seconds)),
+    )
 
 
 @pytest.fixture
 async def lived(database: Database, house: House) -> Tenant:
     """A partner whose two races have been through everything that can happen to people."""
     tenant = await a_partner(database)
-    await discovered(database, house, tenant, a_race_record(501), a_race_record(502, event_ids=(90021,)), seconds=-7200)
+    races = [a_race_record(501), a_race_record(502, event_ids=(90021,)), a_race_record(503, event_ids=(90031,))]
+    await discovered(database, house, tenant, *races, seconds=-7200)
+    await discovered(database, house, tenant, *races[:2], seconds=-7000)  # the third has left the list
     first = await a_run(database, tenant)
     people = [a_participant_record(7000 + number, bib=str(number), modified=-4000) for number in range(1, 21)]
     await fakes.write(
@@ -142,6 +152,7 @@ async def test_the_archive_of_everything_fills_an_empty_database_with_the_same(
     again = a_house(empty, seed=2)
     found = await drive(again, await records_replay(again), steps=300)
     assert (found["state"], found["failed"]) == ("done", 0)
+    assert [each["state"] for each in await rows(empty, RACE_ROWS)].count("missing") == 1
     assert await rows(empty, RACE_ROWS) == await rows(database, RACE_ROWS)
     assert await rows(empty, EVENT_ROWS) == await rows(database, EVENT_ROWS)
     assert len(await rows(empty, PERSON)) == 22
@@ -224,7 +235,7 @@ async def test_only_what_was_chosen_is_replayed(database: Database, house: House
         replay = await records_replay(house, chosen, dry_run=True)
         return int(await database.fetchval("SELECT count(*) FROM replay_items WHERE replay_id = $1", replay))
 
-    assert await frozen(Archived()) == await database.fetchval("SELECT count(*) FROM raw_batches") == 9
+    assert await frozen(Archived()) == await database.fetchval("SELECT count(*) FROM raw_batches") == 11
     assert await frozen(Archived(run_ids=(run_id,))) == 1
     assert await frozen(Archived(race_id=RACE)) == 7
     assert await frozen(Archived(after=at(-100))) == 2

@@ -274,6 +274,10 @@ async def save(
     )
 
 
+#: A replay that cannot go on must not keep the others from it.
+GIVE_UP = "UPDATE replays SET state = 'stopped', finished_at = $2, stop_reason = $3 WHERE replay_id = $1"
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter as it came."""

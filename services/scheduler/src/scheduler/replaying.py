@@ -78,10 +78,14 @@ async def step(house: House) -> bool:
     async with house.database.connection("looking for replays") as connection:
         replay_ids = await store.open_replays(connection)
     for replay_id in replay_ids:
-        async with house.database.transaction("replaying") as connection:
-            replay = await store.lock(connection, replay_id)
-            if replay is not None:
-                await _go_on(connection, replay, house)
+        try:
+            async with house.database.transaction("replaying") as connection:
+                replay = await store.lock(connection, replay_id)
+                if replay is not None:
+                    await _go_on(connection, replay, house)
+        except Never as error:
+            log.error("A replay is given up.", action="replay_given_up", replay_id=str(replay_id), error=str(error))
+            await house.database.execute(store.GIVE_UP, replay_id, house.clock.now(), str(error))
     return bool(replay_ids)
 
 

@@ -1,6 +1,6 @@
 """The archive of raw batches: packed in the transaction that applies them, for replay at no call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,8 +14,10 @@ from writer.store import BatchId, Place
 #: Level 1: eight times smaller at some 300 MB/s; the archive is for a fortnight.
 COMPRESSION_LEVEL = 1
 
-#: Not a message but a conclusion: whom a complete full pass did not contain. A replay would bring them back without it.
+#: Not messages but conclusions: whom a complete full pass, and which races a complete list, did not contain. A replay
+#: would bring them back without them.
 ABSENT_TYPE = "participants.absent"
+MISSING_TYPE = "races.missing"
 
 
 def pack(raw: bytes) -> bytes:
@@ -79,6 +81,15 @@ async def keep_absent(
     packed = pack(orjson.dumps(sorted(events.items())))
     batch = BatchId(run_id, 0, 0)  # a run's batches begin at 1
     await keep(connection, batch, place, type=ABSENT_TYPE, fetched_at=as_of, records=len(events), packed=packed)
+
+
+async def keep_missing(
+    connection: Connection, run_id: UUID, place: Place, race_ids: Sequence[str], as_of: datetime
+) -> None:
+    """Keep which races were found to have left the list as of an instant."""
+    packed = pack(orjson.dumps(sorted(race_ids)))
+    batch = BatchId(run_id, 0, 0)
+    await keep(connection, batch, place, type=MISSING_TYPE, fetched_at=as_of, records=len(race_ids), packed=packed)
 
 
 def absent_ids(raw: bytes) -> list[str]:

@@ -335,6 +335,27 @@ async def _confirm(connection: Connection, place: store.Place, end: SyncFetched,
     )
 
 
+async def mark_missing(
+    connection: Connection, place: store.Place, race_ids: list[str], as_of: datetime, now: datetime
+) -> None:
+    """Mark races as gone from the list as of an instant, unless they were found anew since."""
+    await connection.execute(
+        """
+        WITH gone AS (
+            UPDATE races SET missing_at = $5 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = ANY($3)
+                AND fetched_at < $4 AND missing_at IS NULL RETURNING race_id
+        )
+        UPDATE race_sync SET state = 'missing', state_reason = 'left the list'
+        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id IN (SELECT race_id FROM gone)
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        race_ids,
+        as_of,
+        now,
+    )
+
+
 async def _mark_missing_races(
     connection: Connection, run_id: UUID, place: store.Place, row: Any, end: SyncFetched, now: datetime
 ) -> None:
@@ -358,19 +379,9 @@ async def _mark_missing_races(
     missing: list[str] = found["missing"]
     few = len(missing) <= max(2, found["active"] // 2)
     if missing and found["seen"] and not found["unreadable"] and few:
-        await connection.execute(
-            "UPDATE race_sync SET state = 'missing', state_reason = 'left the list' WHERE credential_id = $1"
-            " AND race_id = ANY($2)",
-            credential_id,
-            missing,
-        )
-        await connection.execute(
-            "UPDATE races SET missing_at = $4 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = ANY($3)",
-            place.provider_id,
-            place.timing_partner_id,
-            missing,
-            now,
-        )
+        assert end.first_call_at is not None
+        await mark_missing(connection, place, missing, end.first_call_at, now)
+        await archive.keep_missing(connection, run_id, place, missing, end.first_call_at)
     elif missing:
         log.warning(
             "Races missing from a list were not given up.",

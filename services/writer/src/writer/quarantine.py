@@ -65,13 +65,14 @@ async def put_aside(
 
 
 async def settle_by_later_records(connection: Connection, place: Place, now: datetime) -> None:
-    """Close items of a race whose registration has been stored from a later record: somebody corrected it."""
+    """Close items of a race whose registration was stored from a later record, or has left: somebody corrected it."""
     await connection.execute(
         """
         UPDATE quarantine q SET resolved_at = $4, resolution = 'settled by a later record'
         WHERE q.timing_partner_id = $2 AND q.race_id = $3 AND q.resolved_at IS NULL AND q.provider_id = $1
           AND EXISTS (SELECT 1 FROM participants p WHERE p.provider_id = $1 AND p.timing_partner_id = $2
-            AND p.registration_id = q.registration_id AND p.fetched_at > q.fetched_at)
+            AND p.registration_id = q.registration_id
+            AND CASE WHEN p.removed_at IS NULL THEN p.fetched_at ELSE p.presence_at END > q.fetched_at)
         """,
         place.provider_id,
         place.timing_partner_id,

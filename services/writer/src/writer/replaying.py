@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import structlog
 
 from shared.contracts import ParticipantsFetched, ParticipantsRemoved, RacesFetched, ReplayRequest, decode
@@ -22,7 +23,7 @@ from shared.runtime import House
 from writer import archive, store
 from writer import replay_items as items
 from writer.batches import apply_batch
-from writer.completion import remove_absent
+from writer.completion import mark_missing, remove_absent
 from writer.replay_items import Item
 from writer.settings import WriterSettings
 
@@ -81,6 +82,9 @@ async def _apply_batch(connection: Connection, item: Item, *, house: House, sett
         raise Never("the archive does not hold this batch any more", reason="not_archived")
     if kept.type == archive.ABSENT_TYPE:
         await _remove_again(connection, item, kept, house=house)
+        return
+    if kept.type == archive.MISSING_TYPE:
+        await mark_missing(connection, item.place, orjson.loads(kept.raw), kept.fetched_at, house.clock.now())
         return
     _, body = decode(kept.raw)
     assert isinstance(body, BatchBody)
