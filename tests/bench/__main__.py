@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.telemetry.logging import configure_logging
-from tests.bench import loading, messages, report, waiting, writing
+from tests.bench import loading, messages, report, restarting, waiting, writing
 from tests.bench.figures import Figure
 from tests.bench.place import Place, a_place
 from tests.services import Unavailable
@@ -22,6 +22,7 @@ BENCHES: dict[str, Bench] = {
     "writer": writing.writer,
     "messages": messages.messages,
     "waiting": waiting.waiting,
+    "restarting": restarting.restarting,
     "embedded": loading.embedded,
     "distributed": loading.distributed,
 }

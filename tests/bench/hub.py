@@ -32,20 +32,29 @@ QUIET = {
 LOOK_SECONDS, IDLE_SHARE = 0.5, 0.15
 
 
+def environment_of(provider: PretendProvider, database_url: str, amqp_url: str | None = None) -> dict[str, str]:
+    """What a service finds its broker, its database and the provider by, and nothing of a developer's own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "DB_"))}
+    return (
+        environment
+        | QUIET
+        | {
+            "HUB_DATABASE_URL": database_url,
+            "HUB_RUNSIGNUP_BASE_URL": provider.url,
+            "HUB_SECRET_KEY": new_key(),
+        }
+        | ({} if amqp_url is None else {"HUB_AMQP_URL": amqp_url})
+    )
+
+
 @asynccontextmanager
 async def running(
     provider: PretendProvider, database_url: str, folder: Path, amqp_url: str | None = None, *, fetchers: int = 1
 ) -> AsyncIterator[tuple[Hub, Processes]]:
     """All four services in one process, or, given a broker, one process each."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "DB_"))}
-    environment |= QUIET | {
-        "HUB_DATABASE_URL": database_url,
-        "HUB_RUNSIGNUP_BASE_URL": provider.url,
-        "HUB_SECRET_KEY": new_key(),
-    }
+    environment = environment_of(provider, database_url, amqp_url)
     commands: dict[str, tuple[str, ...]] = {"hub": EMBEDDED}
     if amqp_url is not None:
-        environment["HUB_AMQP_URL"] = amqp_url
         commands = {each: ("-m", each) for each in SERVICES}
         commands |= {f"fetcher {number}": ("-m", "fetcher") for number in range(2, fetchers + 1)}
     database = await Database.connect(database_url, size=2, name="bench")

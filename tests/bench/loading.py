@@ -17,6 +17,8 @@ from tests.bench.figures import Figure, Target, middle, middle_round, number, sp
 from tests.bench.hub import running, until_quiet
 from tests.bench.place import Place
 from tests.bench.processes import Memory, Processes, used, watching_memory
+from tests.bench.sizes import Sizes, sizes
+from tests.bench.sizes import figures as size_figures
 
 #: The most that an event has, and one more: a list that ends exactly with a full page is doubted and asked for once
 #: more, by a rule of the paging, and what happens to one list in 2,500 should not happen to one in 68 here.
@@ -37,6 +39,7 @@ class Round:
     postgres_a_race: float = 0.0
     unchanged_rate: float = 0.0  # people a second, in a full pass in which nothing changed
     memory: Memory = field(default_factory=Memory)
+    sizes: Sizes | None = None
 
 
 async def embedded(place: Place) -> list[Figure]:
@@ -53,6 +56,7 @@ async def embedded(place: Place) -> list[Figure]:
                 await _scheduled_round(hub, processes, measured, removals=False)
                 await _scheduled_round(hub, processes, measured, removals=True)
                 await _full_pass(hub, measured)
+                measured.sizes = await sizes(hub.database, measured.people)
             rounds.append(measured)
             place.say(
                 f"embedded, round {len(rounds)} of {place.rounds}: first load {measured.rate:,.0f}/s,"
@@ -77,6 +81,7 @@ async def embedded(place: Place) -> list[Figure]:
             None,
             f"aim of later work ≥ 25,000; {spread([each.unchanged_rate for each in rounds])}",
         ),
+        *size_figures([each.sizes for each in rounds if each.sizes is not None]),
     ]
 
 
