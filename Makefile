@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 WHEELS := $(VENV)/.k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format chaos k8s bench lock clean
+.PHONY: help install demo test check format chaos weekend k8s bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ format: $(STAMP) ## let ruff write what it can
 
 chaos: $(STAMP) ## seeded misfortunes over the real pipeline (SEEDS="1 2 3")
 	@$(BIN)/python -m tests.chaos $(SEEDS)
+
+weekend: $(STAMP) ## the busiest weekend under a clock that jumps (about fifteen minutes)
+	@$(BIN)/python -m tests.weekend $(ARGS)
 
 k8s: $(STAMP) ## hold overlays, alerts and dashboards to what they promise (needs kubectl and promtool)
 	@for tool in kubectl promtool; do command -v $$tool >/dev/null || \

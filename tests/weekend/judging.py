@@ -14,6 +14,8 @@ from tests.weekend.play import Given, Played
 LOOK = timedelta(seconds=5)
 #: The promises. An age is that of the provider's state as the hub last confirmed it.
 AGE_P99, BIB_P99, RECOVERY = 90.0, 75.0, 120.0
+#: A bib of which no event came so long before the end is lost: on a race day, and otherwise.
+SOON, LATER = timedelta(minutes=5), timedelta(minutes=70)
 #: The former system's way: so many calls for each event and minute of its window.
 FORMER_CALLS = 2
 
@@ -181,7 +183,7 @@ def _judge_bibs(played: Played, verdict: Verdict) -> None:
             if came_at is None or (next_at is not None and came_at > next_at):
                 if next_at is not None:
                     verdict.superseded += 1
-                elif script.ends - given.at > timedelta(minutes=5):
+                elif script.ends - given.at > (SOON if _is_race_day(played.races[given.race_id], given.at) else LATER):
                     verdict.unseen += 1
                 continue
             seconds = (came_at - given.at).total_seconds()

@@ -1,5 +1,5 @@
-"""The weekend, played: the four services' own code, twice, on one bus, one PostgreSQL and one clock, beside a provider
-to whom things happen.
+"""The weekend, played: the four services' own code, for some hours twice, on one bus, one PostgreSQL and one clock,
+beside a provider to whom things happen.
 """
 
 import asyncio
@@ -43,6 +43,8 @@ CONNECTIONS = 16
 ADDRESS = "http://127.0.0.1:1/rest"  # nobody listens there: every call goes over the wire
 #: Nothing happens any more in these minutes; then everybody is compared.
 SETTLING = timedelta(minutes=10)
+#: So long there are two replicas of each service, before one dies. (Two cost half as much time again as one.)
+TWO_REPLICAS = timedelta(hours=3)
 #: How long an answer of the provider takes, of the clock's time.
 LATENCY_SECONDS = 0.3
 
@@ -139,20 +141,17 @@ async def play(script: Script, database_url: str, say: Callable[[str], None]) ->
     async with AsyncExitStack() as stack:
         stack.enter_context(unhurried())
         stage = await _set(stack, script, database_url, clock, played)
-        for each in stage.replicas:
-            await each.start(stage.stillness)
+        await stage.join(stage.replicas[0])
         weekend = asyncio.create_task(stage.weekend(say), name="weekend")
         jumping = asyncio.create_task(clock.run(stage.stillness), name="clock")
-        watched = {weekend, jumping, *(asyncio.create_task(each.failed()) for each in stage.replicas)}
         try:
-            while not weekend.done():
-                done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            done, _ = await asyncio.wait([weekend, jumping, stage.failure], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in (weekend, jumping, *watched):
+            for task in (weekend, jumping, *stage.watching):
                 task.cancel()
-            await asyncio.gather(weekend, jumping, *watched, return_exceptions=True)
+            await asyncio.gather(weekend, jumping, *stage.watching, return_exceptions=True)
             for each in stage.replicas:
                 await each.kill(stage.stillness)
     played.jumps = clock.jumps
@@ -201,6 +200,21 @@ class Stage:
     stillness: Stillness
     replicas: list[Replica]
     hub: Hub
+    failure: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    watching: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    async def join(self, replica: Replica) -> None:
+        """Start a replica; should one of its tasks end by itself, so does the weekend."""
+        await replica.start(self.stillness)
+
+        async def watch() -> None:
+            try:
+                await replica.failed()
+            except Exception as error:
+                if not self.failure.done():
+                    self.failure.set_exception(error)
+
+        self.watching.append(asyncio.create_task(watch(), name="watch"))
 
     async def weekend(self, say: Callable[[str], None]) -> None:
         """From the operator's INSERT to Sunday night."""
@@ -217,7 +231,7 @@ class Stage:
         for race in self.simulator.world.races.values():
             self.played.races[race.race_id] = [(script.loads_from, race)]
         await clock.until(script.begins)
-        beside = [self._things_happen(), self._brown_out(), self._kill(), self._tell(say)]
+        beside = [self._things_happen(), self._brown_out(), self._death(), self._tell(say)]
         side = [asyncio.create_task(each) for each in beside]
         await clock.until(script.ends)
         for task in side:
@@ -261,10 +275,12 @@ class Stage:
                 {"kind": kind, "probability": probability, "for_seconds": seconds, "seconds": 6.0}, self.simulator.now()
             )
 
-    async def _kill(self) -> None:
-        """One of two replicas dies in the middle of its work."""
+    async def _death(self) -> None:
+        """A second replica joins, and some hours later the first one dies in the middle of its work."""
         if self.script.killed_at is None:
             return
+        await self.clock.until(self.script.killed_at - TWO_REPLICAS)
+        await self.join(self.replicas[1])
         await self.clock.until(self.script.killed_at)
         victim = self.replicas[0]
         while not victim.at_work():

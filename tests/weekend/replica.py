@@ -49,7 +49,7 @@ class Place:
 
     def __init__(self, bus: InProcessBus) -> None:
         self._bus = bus
-        self.is_durable = bus.is_durable
+        self.is_durable = True  # it outlives any of its replicas
         self.consumers: list[Any] = []  # of the in-process bus, which can abort them
         self.publish, self.depth, self.ping, self.close = bus.publish, bus.depth, bus.ping, bus.close
 
