@@ -141,8 +141,8 @@ class Hub:
             async for each in self.provider.lines("/truth/events", key=key):
                 row = stored.get(each["event_id"])
                 times = [row and row[name] and row[name].isoformat() for name in ("starts_at", "ends_at")]
-                if each["listed"] and (row is None or times != [each["starts_at"], each["ends_at"]]):
-                    wrong.append(each["event_id"])
+                if each["listed"] and times != (theirs := [each["starts_at"], each["ends_at"]]):
+                    wrong.append(f"{each['event_id']} of race {each['race_id']}: {times}, the provider has {theirs}")
         return wrong
 
     async def has_every_event(self) -> bool:

@@ -1,5 +1,6 @@
 """The kept results: `results.json`, and the table in README.md that is written from it."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -38,7 +39,13 @@ def kept() -> dict[int, dict[str, Any]]:
 
 
 def keep(verdict: Verdict, commit: str) -> None:
-    """Put one seed with the others; an interruption loses nothing that was over."""
+    """Put one seed with the others, whoever else does so; an interruption loses nothing that was over."""
+    with PAGE.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _keep(verdict, commit)
+
+
+def _keep(verdict: Verdict, commit: str) -> None:
     rows = kept() | {verdict.seed: {**verdict.row(), "clean": verdict.is_clean, "commit": commit}}
     text = ",\n".join(json.dumps(rows[seed], sort_keys=True) for seed in sorted(rows))
     half = RESULTS.with_suffix(".part")

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import asyncpg
 
@@ -113,10 +115,17 @@ class Weather:
 
     async def _broker_alarm(self, strike: Strike) -> bool:
         await self.ground.broker.pause()
-        nodes = await asyncio.to_thread(self.ground.broker.call, "GET", "nodes")
+        alarmed = await asyncio.to_thread(self._is_alarmed)
         await asyncio.sleep(strike.seconds)
         await self.ground.broker.resume()
-        return any(each["mem_alarm"] for each in nodes)
+        return alarmed
+
+    def _is_alarmed(self) -> bool:
+        try:
+            self.ground.broker.call("GET", "health/checks/alarms")
+        except HTTPError as error:
+            return error.code == HTTPStatus.SERVICE_UNAVAILABLE
+        return False
 
     async def _at_doors(self, strike: Strike, act: Callable[[Proxy], None]) -> bool:
         doors = [self.doors[each] for each in ([strike.target] if strike.target else SERVICES)]
@@ -125,6 +134,10 @@ class Weather:
         for each in them:
             act(each)
         await asyncio.sleep(strike.seconds)
+        for _ in range(int(self.storm.patience / 0.1)):  # a service that is just starting has nothing to lose yet
+            if sum(each.hurt for each in them) > before:
+                break
+            await asyncio.sleep(0.1)
         for each in them:
             each.mend()
         return sum(each.hurt for each in them) > before
@@ -187,25 +200,25 @@ class Weather:
             f"UPDATE provider_keys SET calls_per_hour = {limit} WHERE fingerprint = {mine} RETURNING 1"
         )
         await asyncio.sleep(strike.seconds)
+        postponed = await self._patiently("SELECT count(*) FROM sync_runs WHERE error_code = 'budget'")
         told = (await hub.provider.get("/audit"))["credentials"][key]["max_in_any_hour"]
         # What was on its way to the provider when the limit was set is not held against it.
         self.over_budget += max(0, told - limit - 2)
-        postponed = await self._patiently("SELECT count(*) + 1 FROM sync_runs WHERE error_code = 'budget'")
         await self._patiently(f"UPDATE provider_keys SET calls_per_hour = NULL WHERE fingerprint = {mine} RETURNING 1")
         await self._patiently(
             "WITH freed AS (UPDATE sync_runs SET not_before = now() WHERE state = 'queued' AND not_before > now()"
             " RETURNING 1) SELECT count(*) + 1 FROM freed"
         )
-        return postponed > 1
+        return postponed > 0
 
     async def _patiently(self, statement: str) -> int:
-        """A statement's number, as soon as it has one and the database takes it."""
-        async with asyncio.timeout(self.storm.patience):
-            while True:
-                with contextlib.suppress(Later):
-                    if number := await self.hub.database.fetchval(statement):
-                        return int(number)
-                await asyncio.sleep(0.2)
+        """A statement's number, as soon as it has one and the database takes it; 0 when it never has."""
+        for _ in range(int(self.storm.patience / 0.2)):
+            with contextlib.suppress(Later):
+                if number := await self.hub.database.fetchval(statement):
+                    return int(number)
+            await asyncio.sleep(0.2)
+        return 0
 
     async def _mutated(self, strike: Strike, there: str, back: str) -> bool:
         done: list[dict[str, Any]] = await self.hub.provider.post("/mutate", kind=there)
