@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.telemetry.logging import configure_logging
-from tests.bench import loading, messages, report, restarting, waiting, writing
+from tests.bench import loading, messages, report, restarting, scheduling, waiting, writing
 from tests.bench.figures import Figure
 from tests.bench.place import Place, a_place
 from tests.services import Unavailable
@@ -21,6 +21,7 @@ Bench = Callable[[Place], Awaitable[list[Figure]]]
 BENCHES: dict[str, Bench] = {
     "writer": writing.writer,
     "messages": messages.messages,
+    "scheduler": scheduling.scheduler,
     "waiting": waiting.waiting,
     "restarting": restarting.restarting,
     "embedded": loading.embedded,

@@ -414,3 +414,46 @@ async def test_a_bib_that_moved_between_people_asks_who_left_as_well(
     await written(database, tenant, {7001: "6", 7002: "5"})
     await swept(house)
     assert [each.removals for each in await follow_ups(database)] == [True]
+
+
+async def test_a_blank_on_race_morning_is_told_as_what_it_is_and_its_former_bib_is_kept(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await written(database, tenant, {7001: "5", 7002: "6"})
+    await written(database, tenant, {7001: None})  # days before the start
+    await swept(house)
+    assert (await history(database))[-1] == ("7001", "cleared", "5", None)
+    await database.execute("UPDATE events SET starts_at = $1", at(3 * 3600))
+    await written(database, tenant, {7002: None})
+    await swept(house)
+    assert (await history(database))[-1] == ("7002", "blanked", "6", None)
+    assert await database.fetchval("SELECT bib FROM participants WHERE registration_id = '7002'") is None
+    assert (await told(database))[-1] == ("7002", "blanked")
+    run_id = await a_run(database, tenant, state=State.COMPLETED)
+    await written(database, tenant, {7003: "7"})
+    await fakes.write(
+        fakes.a_house(database, seed=99),
+        a_removals_batch(tenant, run_id, [a_removal_record(7003, modified=500)], fetched_at=at(500)),
+    )
+    await numbered(database)
+    await swept(house)
+    assert (await history(database))[-1] == ("7003", "cleared", "7", None)  # who left is not blank
+
+
+async def test_a_bib_of_last_year_in_the_same_race_is_no_duplicate(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_past_event(database, tenant)
+    await written(database, tenant, {6001: "5"}, event_id=8)
+    await written(database, tenant, {7001: "5"})
+    await swept(house)
+    assert [kind for _, kind in await told(database)] == ["given", "given"]
+
+
+async def a_past_event(database: Database, tenant: Tenant) -> None:
+    """Another edition of the race, a year ago."""
+    await database.execute(
+        "INSERT INTO events (provider_id, timing_partner_id, event_id, race_id, starts_at, is_volunteer, sub_event_ids,"
+        " fetched_at, first_seen_at, changed_at) SELECT provider_id, timing_partner_id, '8', race_id,"
+        " starts_at - interval '1 year', false, '{}', fetched_at, first_seen_at, changed_at FROM events"
+    )

@@ -21,6 +21,7 @@ from shared.contracts import SyncRequest
 from shared.domain.budget import HOUR
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.postgres import Database
+from shared.postgres.schedules import RaceKey, event_times
 from shared.runtime import House
 from tests import fakes
 from tests.builders import EVENT, NOON, Tenant, a_partner, a_race, a_run, at, body_of
@@ -404,23 +405,55 @@ async def test_what_is_due_among_twenty_thousand_races_is_found_by_its_index(dat
     assert not any("Seq Scan on race_sync" in line for line in plan), plan
 
 
+async def test_the_events_of_what_is_due_and_the_next_due_moment_are_found_by_their_indexes(database: Database) -> None:
+    await database.execute(
+        """
+        INSERT INTO events (provider_id, timing_partner_id, event_id, race_id, starts_at, is_volunteer, sub_event_ids,
+            fetched_at, first_seen_at, changed_at)
+        SELECT 2, 1 + n % 13, n::text, (n / 3)::text, $1, false, '{}', $1, $1, $1 FROM generate_series(1, 20000) AS n
+        """,
+        NOON,
+    )
+    await database.execute(
+        "INSERT INTO race_sync (provider_id, timing_partner_id, race_id, credential_id, next_due_at)"
+        " SELECT 2, 1, n::text, 1, $1::timestamptz + n * interval '1 second' FROM generate_series(1, 20000) AS n",
+        NOON,
+    )
+    await database.execute("ANALYZE events")
+    await database.execute("ANALYZE race_sync")
+    plans: list[str] = []
+    async with database.connection() as connection:
+        explaining: Any = Explaining(connection, plans)
+        await event_times(explaining, [RaceKey(2, 1, str(number)) for number in range(28)], NOON, HOUR)
+        assert any("events_of_race" in line for line in plans), plans
+        assert not any("Seq Scan on events" in line for line in plans), plans
+        plans.clear()
+        await explaining.fetch(NEXT_DUE, at(5))
+    assert any("race_sync_due" in line for line in plans), plans
+    assert not any("Seq Scan" in line for line in plans), plans
+
+
+NEXT_DUE = "SELECT min(next_due_at) FROM race_sync WHERE state = 'active' AND next_due_at > $1"  # as in looking.py
+
+
+class Explaining:
+    """A connection that explains what it is asked to fetch."""
+
+    def __init__(self, connection: Any, plans: list[str]) -> None:
+        self.connection = connection
+        self.plans = plans
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+        rows = await self.connection.fetch(f"EXPLAIN {sql}", *arguments)
+        self.plans.extend(row[0] for row in rows)
+        return []
+
+
 async def explained(database: Database, now: datetime) -> list[str]:
     """The plan of the statement that looks for due races, as the scheduler sends it."""
     plans: list[str] = []
-
-    class Explaining:
-        """A connection that explains what it is asked to fetch."""
-
-        def __init__(self, connection: Any) -> None:
-            self.connection = connection
-
-        async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-            rows = await self.connection.fetch(f"EXPLAIN {sql}", *arguments)
-            plans.extend(row[0] for row in rows)
-            return []
-
     async with database.transaction() as connection:
-        await store.due_races(Explaining(connection), now, PORTION, CADENCES)  # type: ignore[arg-type]  # uses fetch
+        await store.due_races(Explaining(connection, plans), now, PORTION, CADENCES)  # type: ignore[arg-type]  # uses fetch
     return plans
 
 

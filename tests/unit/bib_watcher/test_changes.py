@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bib_watcher.changes import QUIET, BibDiff, BibEvent, BibKind, FollowUp, Wearer, follow_up, interpret
+from bib_watcher.changes import QUIET, BibDiff, BibEvent, BibKind, FollowUp, follow_up, interpret, kind_of
+from shared.domain.bibs import Wearer, conflicting, families
 from shared.domain.run import Reason
 
 BUNDLE = {each: {"1", "2", "3"} for each in "123"}  # event 1 is a bundle of 2 and 3
@@ -175,3 +176,24 @@ def test_a_run_without_bib_events_is_not_followed_up() -> None:
 )
 def test_a_bib_that_moved_between_people_asks_who_left_too(reason: Reason, kind: BibKind, removals: bool) -> None:
     assert follow_up(reason, [an_event(kind)]) == FollowUp(removals=removals)
+
+
+def test_a_blank_within_hours_of_the_start_is_an_event_of_its_own_kind_and_asks_who_left() -> None:
+    blank = a_diff("5", None, event="1")
+    assert kind_of(blank, {"1"}) is BibKind.BLANKED
+    assert kind_of(blank, {"2"}) is BibKind.CLEARED  # another event of the race starts
+    (event,) = interpret([blank], {}, {}, {}, {"1"})
+    assert (event.kind, event.diff.before) == (BibKind.BLANKED, "5")
+    assert follow_up(Reason.SCHEDULE, [event]) == FollowUp(removals=True)
+
+
+def test_a_bib_of_somebody_who_left_is_cleared_and_not_blanked() -> None:
+    assert kind_of(BibDiff(1, "7001", "1", "5", None, is_removal=True), {"1"}) is BibKind.CLEARED
+
+
+def test_a_conflict_names_all_who_are_in_it_and_nobody_of_a_bundle() -> None:
+    related = families([("1", ["2", "3"]), ("4", [])])
+    owner, copy, stranger = Wearer("a", "1", "u1"), Wearer("b", "2", "u1"), Wearer("c", "4", "u2")
+    assert conflicting([owner, copy], related) == []
+    assert conflicting([owner, copy, stranger], related) == [owner, copy, stranger]
+    assert conflicting([owner, Wearer("d", "2", "u9")], related) != []  # two people, bundled or not

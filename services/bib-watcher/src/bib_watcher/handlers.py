@@ -60,8 +60,9 @@ async def _act(
 ) -> Ask | None:
     """Record and tell what a group of diffs means; the follow-up it asks for, if any."""
     now = house.clock.now()
-    bibs = await store.race_bibs(connection, group, diffs)
-    events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users)
+    window = timedelta(hours=settings.raceday_hours), timedelta(hours=settings.after_start_hours)
+    bibs = await store.race_bibs(connection, group, diffs, now, window)
+    events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users, bibs.starting)
     message_id = house.new_id()
     fresh = await store.record(connection, group, events, bibs, now, message_id)
     if not fresh:

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from bib_watcher.changes import BibDiff, BibEvent, Wearer
+from bib_watcher.changes import BibDiff, BibEvent
 from bib_watcher.readiness import Batch
+from shared.domain.bibs import Wearer, families
+from shared.domain.cadence import WANTED
 from shared.domain.run import FINAL, Reason
 from shared.postgres import Connection
 
@@ -103,7 +105,7 @@ def _diff(row: Any) -> BibDiff:
     from orjson import loads
 
     before, after = loads(row["fields"])["bib"]
-    return BibDiff(row["feed_id"], row["registration_id"], row["event_id"], before, after)
+    return BibDiff(row["feed_id"], row["registration_id"], row["event_id"], before, after, row["kind"] == "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,30 @@ class RaceBibs:
     users: dict[str, str | None]
     modified: dict[str, datetime | None]
     bundles: dict[str, set[str]]
+    starting: set[str]
     credential_id: int | None
 
 
-async def race_bibs(connection: Connection, group: Group, diffs: Sequence[BibDiff]) -> RaceBibs:
-    """Who wears the new bibs, whose the registrations are, and which events are bundles."""
+async def race_bibs(
+    connection: Connection, group: Group, diffs: Sequence[BibDiff], now: datetime, window: tuple[timedelta, timedelta]
+) -> RaceBibs:
+    """Who wears the new bibs, whose the registrations are, which events are bundles, and which start within hours.
+
+    Only wearers of events still to come, or just over, count: a race is reused each year, and so are its bibs.
+    """
     where = (group.provider_id, group.timing_partner_id, group.race_id)
+    events = await connection.fetch(
+        """
+        SELECT event_id, sub_event_ids, coalesce(last_moment_at, $4) >= $4::timestamptz - $5::interval AS is_wanted,
+            coalesce(starts_at BETWEEN $4::timestamptz - $7::interval AND $4::timestamptz + $6::interval, false)
+                AS is_starting
+        FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
+        """,
+        *where,
+        now,
+        WANTED,
+        *window,
+    )
     # OFFSET 0 keeps the planner from the primary key's first two columns here, and to its third below: on a table never
     # analyzed it takes a partner for one row, and would walk through everybody of the partner each time. The bibs are
     # hashed (IS TRUE keeps them from being joined): an array of 500 would be searched from its start for each person.
@@ -128,12 +148,13 @@ async def race_bibs(connection: Connection, group: Group, diffs: Sequence[BibDif
         """
         SELECT p.bib, p.registration_id, p.event_id, p.user_id FROM (
             SELECT * FROM participants WHERE timing_partner_id = $2 AND race_id = $3 AND removed_at IS NULL
-                AND (bib IN (SELECT unnest($4::text[]))) IS TRUE OFFSET 0
+                AND (bib IN (SELECT unnest($4::text[]))) IS TRUE AND (event_id = ANY($5)) IS TRUE OFFSET 0
         ) AS p WHERE p.provider_id = $1
         ORDER BY p.registration_id
         """,
         *where,
         bibs,
+        [row["event_id"] for row in events if row["is_wanted"]],
     )
     people = await connection.fetch(
         """
@@ -146,27 +167,18 @@ async def race_bibs(connection: Connection, group: Group, diffs: Sequence[BibDif
         group.timing_partner_id,
         [each.registration_id for each in diffs],
     )
-    events = await connection.fetch(
-        "SELECT event_id, sub_event_ids FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3"
-        " AND cardinality(sub_event_ids) > 0",
-        *where,
-    )
     credential = await connection.fetchval(
         "SELECT credential_id FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3", *where
     )
     wearers: dict[str, list[Wearer]] = defaultdict(list)
     for row in worn:
         wearers[row["bib"]].append(Wearer(row["registration_id"], row["event_id"], row["user_id"]))
-    bundles: dict[str, set[str]] = defaultdict(set)
-    for row in events:
-        family = {row["event_id"], *row["sub_event_ids"]}
-        for each in family:  # two sub-events of one bundle share bibs too
-            bundles[each] |= family
     return RaceBibs(
         wearers=dict(wearers),
         users={row["registration_id"]: row["user_id"] for row in people},
         modified={row["registration_id"]: row["provider_modified_at"] for row in people},
-        bundles=dict(bundles),
+        bundles=families((row["event_id"], row["sub_event_ids"]) for row in events),
+        starting={row["event_id"] for row in events if row["is_starting"]},
         credential_id=credential,
     )
 

@@ -1,11 +1,12 @@
 """Which hours to come do not fit a key's budget: found days ahead, announced, and acted by when they come."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from scheduler.settings import SchedulerSettings
+from shared.domain.forecast import Hour
 from shared.postgres.forecasting import announce, foresee, load_budgets
 from shared.runtime import House
 
@@ -23,15 +24,21 @@ async def plan(house: House, settings: SchedulerSettings, now: datetime) -> None
             return
         keys = await load_budgets(connection, settings, now)
         planned = await asyncio.to_thread(lambda: [(key, foresee(key, settings, now)) for key in keys])
+        found: dict[str, list[Hour]] = {}
         for key, hour in await announce(connection, planned, now):
-            assert hour.interval is not None
-            log.warning(
-                "An hour does not fit a key's budget: its race-day races will be asked for less often.",
-                action="hour_stretched",
-                key=key.fingerprint,
-                hour=hour.begins_at.isoformat(),
-                races=hour.raceday_races,
-                seconds=int(hour.interval.total_seconds()),
-                calls_wanted=round(hour.wanted),
-                calls_usable=hour.usable,
-            )
+            found.setdefault(key.fingerprint, []).append(hour)
+    for fingerprint, hours in found.items():
+        worst = max(hours, key=lambda hour: hour.interval or timedelta(0))
+        assert worst.interval is not None
+        log.warning(
+            "Some hours do not fit a key's budget: race-day races will be asked for less often. See: hub budget",
+            action="hours_stretched",
+            key=fingerprint,
+            hours=len(hours),
+            first=hours[0].begins_at.isoformat(),
+            worst=worst.begins_at.isoformat(),
+            races=worst.raceday_races,
+            seconds=int(worst.interval.total_seconds()),
+            calls_wanted=round(worst.wanted),
+            calls_usable=worst.usable,
+        )

@@ -83,15 +83,17 @@ async def _ask_due(house: House, settings: SchedulerSettings, now: datetime) -> 
     async with house.database.transaction("asking for due races") as connection:
         cadences = await load_cadences(connection, settings)
         due = await store.due_races(connection, now, store.PORTION, cadences)
+        decided = []
         for race in due:
             pace = pace_at(race.state.spans, now, race.cadence)
             at = next_due(race.state, now, race.cadence)
-            if pace is None or at is None or at > now:
-                await store.look_again(connection, race, at, now, pace, asked=False)
-                continue
-            await _ask_for(connection, house, settings, race, pace, now)
-            asked = replace(race.state, last_asked_at=now)
-            await store.look_again(connection, race, next_due(asked, now, race.cadence), now, pace, asked=True)
+            asked = pace is not None and at is not None and at <= now
+            if asked and pace is not None:
+                await _ask_for(connection, house, settings, race, pace, now)
+                at = next_due(replace(race.state, last_asked_at=now), now, race.cadence)
+            decided.append(store.Again(race, at, pace, asked))
+        if decided:
+            await store.look_again(connection, decided, now)
     return len(due) == store.PORTION
 
 

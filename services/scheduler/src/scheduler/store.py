@@ -1,5 +1,6 @@
 """What the scheduler reads and writes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -65,27 +66,37 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
     return due
 
 
-async def look_again(
-    connection: Connection, race: DueRace, at: datetime | None, now: datetime, pace: Pace | None, *, asked: bool
-) -> None:
-    """Set when a race is looked at next, and its promise until then; None: it is over. ``asked`` counts a round."""
+@dataclass(frozen=True, slots=True)
+class Again:
+    """When a race is looked at next, and its promise until then; None: it is over."""
+
+    race: DueRace
+    at: datetime | None
+    pace: Pace | None
+    asked: bool  # counts a round
+
+
+async def look_again(connection: Connection, races: Sequence[Again], now: datetime) -> None:
+    """Set what was decided of some races, in one statement."""
     await connection.execute(
         """
-        UPDATE race_sync SET next_due_at = coalesce($4, next_due_at),
-            state = CASE WHEN $4::timestamptz IS NULL THEN 'over' ELSE state END,
-            last_asked_at = CASE WHEN $6 THEN $5 ELSE last_asked_at END, round = round + $6::int,
-            pace_since = CASE WHEN pace IS DISTINCT FROM $7 THEN $5 ELSE pace_since END, pace = $7,
-            promised_seconds = $8
-        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
+        UPDATE race_sync s SET next_due_at = coalesce(d.at, s.next_due_at),
+            state = CASE WHEN d.at IS NULL THEN 'over' ELSE s.state END,
+            last_asked_at = CASE WHEN d.asked THEN $1 ELSE s.last_asked_at END, round = s.round + d.asked::int,
+            pace_since = CASE WHEN s.pace IS DISTINCT FROM d.pace THEN $1 ELSE s.pace_since END, pace = d.pace,
+            promised_seconds = d.promised
+        FROM unnest($2::int[], $3::int[], $4::text[], $5::timestamptz[], $6::text[], $7::real[], $8::bool[])
+            AS d (provider_id, timing_partner_id, race_id, at, pace, promised, asked)
+        WHERE (s.provider_id, s.timing_partner_id, s.race_id) = (d.provider_id, d.timing_partner_id, d.race_id)
         """,
-        race.key.provider_id,
-        race.key.timing_partner_id,
-        race.key.race_id,
-        at,
         now,
-        asked,
-        None if pace is None else pace.value,
-        None if pace is None else race.cadence.promised(pace).total_seconds(),
+        [each.race.key.provider_id for each in races],
+        [each.race.key.timing_partner_id for each in races],
+        [each.race.key.race_id for each in races],
+        [each.at for each in races],
+        [None if each.pace is None else each.pace.value for each in races],
+        [None if each.pace is None else each.race.cadence.promised(each.pace).total_seconds() for each in races],
+        [each.asked for each in races],
     )
 
 

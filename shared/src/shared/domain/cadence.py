@@ -19,12 +19,15 @@ class Pace(StrEnum):
     @property
     def distance(self) -> int:
         """Smaller is nearer."""
-        return tuple(Pace).index(self)
+        return DISTANCES[self]
 
     @property
     def sync_class(self) -> SyncClass:
         """The class that its requests travel in."""
         return SyncClass(self.value) if self in {Pace.RACEDAY, Pace.NEAR} else SyncClass.ROUTINE
+
+
+DISTANCES = {pace: number for number, pace in enumerate(Pace)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ does not do, nor the other way round.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil
 
 from shared.domain.budget import HOUR
@@ -73,8 +73,10 @@ def forecast(
         before: Pace | None = None
         for begin, end, pace in _stretches(load, begins_at, until):
             rate = cadence.calls_a_round * (HOUR / cadence.interval(pace))
-            (raceday if pace is Pace.RACEDAY else other).add(begin, end, rate)
-            other.add(begin, end, load.full_calls * (HOUR / cadence.full_pass))
+            daily = load.full_calls * (HOUR / cadence.full_pass)
+            if pace is Pace.RACEDAY:
+                raceday.add(begin, end, rate)
+            other.add(begin, end, daily if pace is Pace.RACEDAY else rate + daily)
             if pace in {Pace.RACEDAY, Pace.NEAR} and before is not None and pace.distance < before.distance:
                 other.drop(begin, load.full_calls)
             if pace is Pace.RACEDAY:
@@ -83,8 +85,9 @@ def forecast(
                 shortest = min(shortest, cadence.raceday)
             before = pace
     found = []
+    raceday_calls, other_calls = raceday.calls(), other.calls()
     for number, races in enumerate(_most_at_once(steps, begins_at, hours)):
-        hour = Hour(begins_at + number * HOUR, races, raceday.calls[number], other.calls[number], usable[number], None)
+        hour = Hour(begins_at + number * HOUR, races, raceday_calls[number], other_calls[number], usable[number], None)
         if races and not hour.fits:
             room = max(hour.usable - hour.other_calls, RACEDAY_SHARE * hour.usable)
             interval = stretched(races, dearest, room)
@@ -110,21 +113,32 @@ def _stretches(load: Load, begins_at: datetime, until: datetime) -> list[tuple[d
 
 
 class _Series:
-    """Calls by the hour."""
+    """Calls by the hour. A rate that holds for days is two steps, not a sum for each of its hours."""
 
     def __init__(self, begins_at: datetime, hours: int) -> None:
-        self.begins_at = begins_at
-        self.calls = [0.0] * hours
+        self._begins_at = begins_at
+        self._calls = [0.0] * (hours + 1)
+        self._steps = [0.0] * (hours + 2)
 
     def add(self, begin: datetime, end: datetime, rate: float) -> None:
         """So many an hour, from then to then."""
-        first, last = (begin - self.begins_at) / HOUR, (end - self.begins_at) / HOUR
-        for number in range(int(first), min(ceil(last), len(self.calls))):
-            self.calls[number] += rate * (min(last, number + 1) - max(first, number))
+        first, last = (begin - self._begins_at) / HOUR, (end - self._begins_at) / HOUR
+        opening, closing = int(first), int(last)
+        if opening == closing:
+            self._calls[opening] += rate * (last - first)
+            return
+        self._calls[opening] += rate * (opening + 1 - first)
+        self._calls[closing] += rate * (last - closing)
+        self._steps[opening + 1] += rate
+        self._steps[closing] -= rate
 
     def drop(self, at: datetime, calls: float) -> None:
         """So many at that instant."""
-        self.calls[min(int((at - self.begins_at) / HOUR), len(self.calls) - 1)] += calls
+        self._calls[int((at - self._begins_at) / HOUR)] += calls
+
+    def calls(self) -> list[float]:
+        """Each hour's sum."""
+        return [once + level for once, level in zip(self._calls, accumulate(self._steps), strict=False)][:-1]
 
 
 def _most_at_once(steps: list[tuple[datetime, int]], begins_at: datetime, hours: int) -> list[int]:

@@ -5,6 +5,7 @@ Scheduler, bib-watcher and the operator's command all come through here; what th
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid5
 
 from shared.contracts import SyncRequest, encode
@@ -124,6 +125,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
         " WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched') ORDER BY state = 'queued' DESC",
         wish.subject,
     )
+    found: Wanted | None = None
     if wish.kind in {Kind.RACE, Kind.BIB}:
         assert wish.race_id is not None
         found = await wanted_events(
@@ -144,7 +146,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     if verdict is Verdict.INSERT:
         not_before = await _not_before(connection, wish, now) if wish.spacing else None
         state = State.REQUESTED if not_before is None else State.QUEUED
-        return await _insert(connection, wish, state, now, not_before=not_before)
+        return await _insert(connection, wish, state, now, not_before=not_before, found=found)
     assert other is not None
     assert standing is not None
     if verdict is Verdict.JOIN:
@@ -185,8 +187,15 @@ async def _not_before(connection: Connection, wish: Ask, now: datetime) -> datet
 
 
 async def _insert(
-    connection: Connection, wish: Ask, state: State, now: datetime, *, not_before: datetime | None = None
+    connection: Connection,
+    wish: Ask,
+    state: State,
+    now: datetime,
+    *,
+    not_before: datetime | None = None,
+    found: Wanted | None = None,
 ) -> UUID:
+    """Insert a run, and its message if it is to go; ``found``: its events as they were just read."""
     await connection.execute(
         """
         INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, event_ids,
@@ -211,7 +220,9 @@ async def _insert(
         wish.deadline_seconds,
         not_before,
     )
-    if state is State.REQUESTED:
+    if state is State.REQUESTED and found is not None:
+        await _send(connection, wish.run_id, _row(wish), found, provider=wish.provider, source=wish.source, now=now)
+    elif state is State.REQUESTED:
         await send_request(connection, wish.run_id, provider=wish.provider, source=wish.source, now=now)
     else:
         await notify(connection, "asked")
@@ -222,9 +233,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
     """Put a requested run's message into the outbox, with its race's cursor as it stands now."""
     row = await connection.fetchrow("SELECT * FROM sync_runs WHERE run_id = $1", run_id)
     assert row is not None
-    events = tuple(row["event_ids"])
-    cursor: datetime | None = None
-    removed_after: datetime | None = None
+    found = Wanted(tuple(row["event_ids"]), None, None)
     if row["kind"] == Kind.RACE:
         found = await wanted_events(
             connection,
@@ -248,15 +257,27 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
                 now=now,
             )
             return
-        events = found.event_ids
-        cursor = found.cursor if row["mode"] == Mode.INCREMENTAL else None
-        removed_after = found.removals_cursor if row["removals"] else None
+    await _send(connection, run_id, row, found, provider=provider, source=source, now=now)
+
+
+def _row(wish: Ask) -> dict[str, Any]:
+    """A run's row as it has just been inserted, as far as its message needs it."""
+    names = ("kind", "timing_partner_id", "credential_id", "sync_class", "reason", "mode", "removals", "race_id", "bib")
+    return {**{name: getattr(wish, name) for name in names}, "deadline_seconds": wish.deadline_seconds}
+
+
+async def _send(
+    connection: Connection, run_id: UUID, row: Any, found: Wanted, *, provider: str, source: str, now: datetime
+) -> None:
+    is_race = row["kind"] == Kind.RACE
+    cursor = found.cursor if is_race and row["mode"] == Mode.INCREMENTAL else None
+    removed_after = found.removals_cursor if is_race and row["removals"] else None
     await connection.execute(
         "UPDATE sync_runs SET modified_after = $2, removed_after = $3, event_ids = $4, sent_at = $5 WHERE run_id = $1",
         run_id,
         cursor,
         removed_after,
-        list(events),
+        list(found.event_ids),
         now,
     )
     body = SyncRequest(
@@ -270,7 +291,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
         mode=Mode(row["mode"]),
         removals=row["removals"],
         race_id=row["race_id"],
-        event_ids=events,
+        event_ids=found.event_ids,
         modified_after=cursor,
         removed_after=removed_after,
         bib=row["bib"],

@@ -1,0 +1,45 @@
+"""Who may wear the same bib: nobody, but a person in a bundle and its sub-events."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wearer:
+    """Somebody who wears a bib now."""
+
+    registration_id: str
+    event_id: str
+    user_id: str | None = None
+
+
+def families(events: Iterable[tuple[str, Sequence[str]]]) -> dict[str, set[str]]:
+    """Which events repeat each other's people on purpose, from each event with its sub-events, by the provider's list.
+
+    Two sub-events of one bundle share bibs too.
+    """
+    related: dict[str, set[str]] = defaultdict(set)
+    for event_id, sub_event_ids in events:
+        if sub_event_ids:
+            family = {event_id, *sub_event_ids}
+            for each in family:
+                related[each] |= family
+    return dict(related)
+
+
+def conflict(one: Wearer, other: Wearer, related: Mapping[str, AbstractSet[str]]) -> bool:
+    """Whether two who wear one bib must not."""
+    if one.registration_id == other.registration_id:
+        return False
+    if one.event_id == other.event_id:
+        return True  # in one event a bib has one wearer, whatever the event is bundled with
+    is_family = other.event_id in related.get(one.event_id, set()) or one.event_id in related.get(other.event_id, set())
+    strangers = one.user_id is not None and other.user_id is not None and one.user_id != other.user_id
+    return not is_family or strangers
+
+
+def conflicting(wearers: Sequence[Wearer], related: Mapping[str, AbstractSet[str]]) -> list[Wearer]:
+    """Those of a bib's wearers who are in conflict with another one of them."""
+    return [each for each in wearers if any(conflict(each, other, related) for other in wearers)]
