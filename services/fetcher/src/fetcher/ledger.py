@@ -14,7 +14,7 @@ from fetcher.sharing import heed
 from shared.domain.budget import HOUR, usable_limit
 from shared.domain.run import SyncClass
 from shared.postgres import Connection, Database
-from shared.postgres.pool import notify
+from shared.postgres.pool import CHANNEL, notify
 
 #: A waiter that did not ask again for so long is not waiting any more.
 WAITS = timedelta(seconds=2)
@@ -98,27 +98,19 @@ class Ledger:
             )
             SELECT count(*) AS counting,
                 (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($4 - 1, 0) LIMIT 1)
-                    AS frees_at
+                    AS frees_at,
+                -- In passing: the slots' lock, under which the next statement reads them.
+                pg_advisory_xact_lock(hashtextextended($5, 0))
             FROM counting
             """,
             wish.provider_id,
             wish.fingerprint,
             now,
             allowed,
+            f"slots:{wish.caller}",
         )
         assert counts is not None
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"slots:{wish.caller}")
-        slots = await self._slots(connection, wish.caller)
-        waits = await connection.fetchval(
-            """
-            SELECT EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $1 AND fingerprint <> $2 AND waits_until > $3
-                AND NOT EXISTS (SELECT 1 FROM call_slots s
-                    WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $3))
-            """,
-            wish.caller,
-            wish.fingerprint,
-            now,
-        )
+        slots, other_waits = await self._slots(connection, wish, now)
         stopped = key["stopped_until"] is not None and key["stopped_until"] > now
         situation = Situation(
             now=now,
@@ -128,47 +120,54 @@ class Ledger:
             blocked_until=key["stopped_until"] if stopped else key["blocked_until"],
             block_reason=key["stop_reason"] if stopped else key["block_reason"],
             slots=slots,
-            other_waits=bool(waits),
+            other_waits=other_waits,
         )
         return situation, allowed
 
-    async def _slots(self, connection: Connection, caller: str) -> tuple[Slot, ...]:
-        statement = (
-            "SELECT slot, fingerprint, leased_until FROM call_slots WHERE caller = $1 AND slot < $2 ORDER BY slot"
-        )
+    async def _slots(self, connection: Connection, wish: Wish, now: datetime) -> tuple[tuple[Slot, ...], bool]:
+        """The slots, and whether another key without one waits for one."""
+        statement = """
+            SELECT slot, fingerprint, leased_until,
+                EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $1 AND fingerprint <> $3 AND waits_until > $4
+                    AND NOT EXISTS (SELECT 1 FROM call_slots s
+                        WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $4)) AS other_waits
+            FROM call_slots WHERE caller = $1 AND slot < $2 ORDER BY slot
+            """
         count = self._settings.calls_in_flight
-        rows = await connection.fetch(statement, caller, count)
+        rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now)
         if len(rows) < count:
             await connection.execute(
                 "INSERT INTO call_slots (caller, slot, leased_until)"
                 " SELECT $1, n, 'epoch' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
-                caller,
+                wish.caller,
                 count,
             )
-            rows = await connection.fetch(statement, caller, count)
-        return tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows)
+            rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now)
+        return tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows), rows[0]["other_waits"]
 
     async def _grant(self, connection: Connection, wish: Wish, slot: int, now: datetime) -> Granted:
         call_id: int = await connection.fetchval(
-            "INSERT INTO calls (provider_id, fingerprint, sync_class, run_id, reserved_at, counts_until)"
-            " VALUES ($1, $2, $3, $4, $5, $6) RETURNING call_id",
+            """
+            WITH call AS (
+                INSERT INTO calls (provider_id, fingerprint, sync_class, run_id, reserved_at, counts_until)
+                VALUES ($1, $2, $3, $4, $5, $6) RETURNING call_id
+            ), taken AS (
+                UPDATE call_slots SET fingerprint = $2, call_id = call.call_id, leased_until = $7 FROM call
+                WHERE caller = $8 AND slot = $9
+            ), served AS (
+                DELETE FROM call_waiters WHERE caller = $8 AND fingerprint = $2
+            )
+            SELECT call_id FROM call
+            """,
             wish.provider_id,
             wish.fingerprint,
             wish.sync_class,
             wish.run_id,
             now,
             now + self._call + MARGIN + HOUR,
-        )
-        await connection.execute(
-            "UPDATE call_slots SET fingerprint = $3, call_id = $4, leased_until = $5 WHERE caller = $1 AND slot = $2",
+            now + self._call + MARGIN,
             wish.caller,
             slot,
-            wish.fingerprint,
-            call_id,
-            now + self._call + MARGIN,
-        )
-        await connection.execute(
-            "DELETE FROM call_waiters WHERE caller = $1 AND fingerprint = $2", wish.caller, wish.fingerprint
         )
         return Granted(call_id, now)
 
@@ -180,33 +179,41 @@ class Ledger:
         ``quota`` is the provider's own count, (limit, remaining), when it tells one.
         """
         slow = (now - granted.reserved_at).total_seconds() >= self._settings.slow_seconds
-        async with self._database.transaction("recording a call") as connection:
+        async with self._database.connection("recording a call") as connection:
             await connection.execute(
                 """
-                UPDATE provider_keys SET
-                    slow_answers = CASE WHEN $3 THEN slow_answers + 1 ELSE 0 END,
-                    blocked_until = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN greatest(blocked_until, $5)
-                        ELSE blocked_until END,
-                    block_reason = CASE WHEN $3 AND slow_answers + 1 >= $4 AND coalesce(blocked_until < $5, true)
-                        THEN 'slow' ELSE block_reason END
-                WHERE provider_id = $1 AND fingerprint = $2 AND ($3 OR slow_answers > 0)
+                WITH key AS (
+                    UPDATE provider_keys SET
+                        slow_answers = CASE WHEN $3 THEN slow_answers + 1 ELSE 0 END,
+                        blocked_until = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN greatest(blocked_until, $5)
+                            ELSE blocked_until END,
+                        block_reason = CASE WHEN $3 AND slow_answers + 1 >= $4 AND coalesce(blocked_until < $5, true)
+                            THEN 'slow' ELSE block_reason END
+                    WHERE provider_id = $1 AND fingerprint = $2 AND ($3 OR slow_answers > 0) RETURNING 1
+                ), call AS (
+                    UPDATE calls SET finished_at = $6, counts_until = $7, outcome = $8 WHERE call_id = $9
+                ), freed AS (
+                    -- Behind the key, as who reserves takes them.
+                    UPDATE call_slots SET leased_until = 'epoch' FROM (SELECT count(*) FROM key) AS first
+                    WHERE caller = $10 AND call_id = $9
+                )
+                SELECT pg_notify($11, 'slot')
                 """,
                 wish.provider_id,
                 wish.fingerprint,
                 slow,
                 self._settings.slow_answers,
                 now + timedelta(seconds=self._settings.park_seconds),
-            )
-            await connection.execute(
-                "UPDATE calls SET finished_at = $2, counts_until = $3, outcome = $4 WHERE call_id = $1",
-                granted.call_id,
                 now,
                 now + HOUR,
                 outcome,
+                granted.call_id,
+                wish.caller,
+                CHANNEL,
             )
-            if quota is not None:
+        if quota is not None:
+            async with self._database.transaction("heeding the provider's count") as connection:
                 await heed(connection, wish.provider_id, wish.fingerprint, now, quota)
-            await self._free(connection, wish, granted)
 
     async def shrink(self, wish: Wish, now: datetime) -> None:
         """The provider refused a call though our count had room: somebody else uses the key, so use less of it.

@@ -47,7 +47,7 @@ async def tell(connection: Connection, message: Message, *, now: datetime, batch
     """Put a message into the outbox of this transaction; with ``batch_id`` it waits for its feed numbers."""
     await connection.execute(
         "WITH told AS (INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, batch_id, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)) SELECT pg_notify($8, 'outbox')",
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)) SELECT pg_notify($8, $9)",
         UUID(message.id),
         message.type,
         message.routing_key,
@@ -56,6 +56,7 @@ async def tell(connection: Connection, message: Message, *, now: datetime, batch
         batch_id,
         now,
         CHANNEL,
+        "outbox" if batch_id is None else "changes",
     )
 
 
@@ -77,8 +78,10 @@ async def number_changes(connection: Connection) -> int:
             UPDATE change_batches b SET feed_first = newest.free + numbered.offset_
             FROM newest, numbered WHERE b.batch_id = numbered.batch_id RETURNING b.size
         )
-        SELECT sum(size) FROM updated
+        SELECT total FROM (SELECT sum(size) AS total FROM updated) AS counted,
+            LATERAL (SELECT CASE WHEN total > 0 THEN pg_notify($1, 'feed') END) AS told
         """,
+        CHANNEL,
         timeout=ANSWER_SECONDS,
     )
     return count or 0

@@ -41,7 +41,7 @@ UNNUMBERED = b'"feed_first":0,'
 
 async def relay(house: House) -> None:
     """Run until cancelled; a broken database or broker is waited out."""
-    committed, outbox = house.bells.bell("outbox"), house.bells.bell("outbox")
+    committed, outbox = house.bells.bell("changes"), house.bells.bell("outbox")
     publisher = Publisher(house, outbox)
     while True:
         _beat(house)  # before the database is asked for anything: one that is away is no reason to be restarted
@@ -79,7 +79,6 @@ async def numbering(house: House, connection: Connection, committed: asyncio.Eve
     while True:
         house.beat("relay")
         if await number_changes(connection):
-            await connection.execute("SELECT pg_notify('hub', 'feed')")
             outbox.set()  # their messages may leave now
         await wait(house.clock, committed, IDLE_SECONDS)
 
