@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
 
+from shared.postgres.replays import Archived, freeze_records, standing
 from tests.acceptance.house import QUICK, Hub, distributed_hub, embedded_hub, until
 from tests.integration.ops.command import Hub as Command
 
@@ -144,3 +147,31 @@ async def test_embedded_too_a_replay_is_rehearsed_begun_watched_and_cancelled(
         assert "cancelled" in listed
         assert "records (dry)" in listed
         assert max(map(len, listed.splitlines())) <= 80
+
+
+async def test_a_replay_comes_to_its_end_whoever_is_killed(hub: Hub) -> None:
+    """kill -9 of each part of it while it goes on and people change: all of it is applied, and nobody is older."""
+    await hub.onboard()
+    await until(hub.loaded, "the first load")
+    async with hub.database.transaction("freezing") as connection:
+        begun = await freeze_records(connection, Archived(), replay_id=uuid4(), now=datetime.now(UTC), rate=8.0)
+    for kind in ("bib_changed", "transferred", "registered", "edited"):
+        await hub.provider.post("/mutate", kind=kind, count=2)
+
+    async def under_way() -> bool:
+        return await hub.count("SELECT count(*) FROM replay_items WHERE outcome = 'done'") >= 2
+
+    await until(under_way, "the first items")
+    for each in ("writer", "scheduler", "bib_watcher"):
+        await hub.kill(each)
+        await hub.start(each)
+        await asyncio.sleep(0.3)
+
+    async def over() -> bool:
+        return (await standing(hub.database, begun.replay_id))["finished_at"] is not None
+
+    await until(over, "the replay to be over", 60)
+    found = await standing(hub.database, begun.replay_id)
+    assert (found["state"], found["done"]) == ("done", begun.items)
+    assert await hub.count("SELECT count(*) FROM dead_letters") == 0
+    await hub.is_identical()

@@ -175,6 +175,15 @@ async def test_the_archive_applied_again_changes_nothing(database: Database, hou
     assert await written(database, replay) == {}
 
 
+async def test_a_race_that_came_back_to_the_list_stays_on_it(database: Database, house: House, lived: Tenant) -> None:
+    races = [a_race_record(501), a_race_record(502, event_ids=(90021,)), a_race_record(503, event_ids=(90031,))]
+    await discovered(database, house, lived, *races, seconds=-6000)
+    found = await drive(house, await records_replay(house), steps=300)
+    assert found["failed"] == 0
+    assert await database.fetchval("SELECT count(*) FROM race_sync WHERE state = 'active'") == 3
+    assert await database.fetchval("SELECT count(*) FROM races WHERE missing_at IS NOT NULL") == 0
+
+
 def a_better_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, first names are written in capitals."""
 
