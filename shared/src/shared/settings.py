@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65535)  # 0: none is served
     log_format: str = Field(default="human", pattern="^(human|json)$")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    otlp_endpoint: str | None = None  # a collector of traces, http://host:4318; absent: none are made
     database_connections: int = Field(default=8, ge=2, le=100)  # of each process
     grace_seconds: float = Field(default=20.0, ge=0)  # how long a stopping service may finish what it has begun
 

@@ -20,6 +20,7 @@ from shared.errors import Later
 from shared.providers.port import Answer, Call, Client, Consequence, Credential, Page, Provider, ProviderFailure
 from shared.runtime import House
 from shared.telemetry import metrics
+from shared.telemetry.tracing import span
 
 log = structlog.get_logger()
 
@@ -91,7 +92,8 @@ class Caller:
         outcome, quota = "cancelled", None
         called_at = self.house.clock.now()
         try:
-            answer = await self.client.ask(question.call, question.credential)
+            with span(f"call {self.provider.name} {question.endpoint}", wish.run_id, sync_class=wish.sync_class):
+                answer = await self.client.ask(question.call, question.credential)
             quota = self.provider.read_quota(answer)
             page = question.read(answer)
             outcome = "ok"

@@ -26,11 +26,13 @@ from shared.postgres.embedded import EmbeddedPostgres
 from shared.postgres.migrate import migrate, require_current
 from shared.runtime.house import House
 from shared.runtime.relay import relay
+from shared.runtime.traced import TracedBus
 from shared.secrets import Sealer, new_key
 from shared.settings import Settings
 from shared.telemetry import metrics
 from shared.telemetry.health import Health, serve
 from shared.telemetry.logging import configure_logging
+from shared.telemetry.tracing import configure_tracing
 
 log = structlog.get_logger()
 
@@ -146,10 +148,14 @@ async def open_house(
                 await database.set_clock(clock)
             sealer = sealer_of(settings, embedded is not None)
             bus = await open_bus(settings, clock, random)
+            end_tracing = configure_tracing(name, settings.otlp_endpoint) if settings.otlp_endpoint else None
             try:
-                yield House(settings, clock, random, database, bus, sealer, beat=Health.beat)
+                traced = TracedBus(bus) if end_tracing else bus
+                yield House(settings, clock, random, database, traced, sealer, beat=Health.beat)
             finally:
                 await bus.close()
+                if end_tracing:
+                    await asyncio.to_thread(end_tracing)
         finally:
             await database.close()
     finally:
