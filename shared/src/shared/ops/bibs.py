@@ -1,25 +1,21 @@
-"""`hub bibs` and `hub bib`: who wears which number, stored and live."""
+"""`hub bibs`: who wears which number, now or at a moment; what happened to bibs; which are in conflict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
-from shared.domain.run import Kind, Mode, Reason, SyncClass
-from shared.errors import Later
-from shared.ops import show
-from shared.ops.desk import Desk, at_desk, require_services
+from shared.ops import bib_rows, show
+from shared.ops.desk import Desk, at_desk
 from shared.ops.failing import WrongUsage
-from shared.ops.following import Run, reason, wait_for
+from shared.ops.moments import instant
 from shared.ops.selecting import Race, choose_partners, choose_races
-from shared.postgres.asks import Ask, ask
-from shared.providers.registry import by_id
 
-#: How long a live look-up is waited for.
-LIVE_SECONDS = 30.0
-#: RunSignUp finds bibs by whole number only.
-LONGEST_NUMBER = 18
+#: What happened so shortly before the moment of ``--since`` may not have been there to be printed yet.
+OVERLAP = timedelta(seconds=5)
 
 RaceOption = Annotated[str, typer.Option("--race", metavar="ID", help="The race.", show_default=False)]
 PartnerOption = Annotated[
@@ -27,92 +23,193 @@ PartnerOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What of a race's bibs is wanted."""
+
+    race_id: str | None
+    at: str | None
+    since: str | None
+    person: str | None
+    number: str | None
+    history: bool
+    conflicts: bool
+    limit: int | None
+    json: bool
+
+
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("bibs")(bibs)
-    app.command("bib")(bib)
 
 
 def bibs(
-    race: RaceOption,
+    race: Annotated[str | None, typer.Option(metavar="ID", help="The race.", show_default=False)] = None,
     partner: PartnerOption = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The list as it was then, by the race's clock.", show_default=False),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="What happened since then.", show_default=False)
+    ] = None,
     history: Annotated[bool, typer.Option("--history", help="What happened to bibs, newest last.")] = False,
+    person: Annotated[
+        str | None, typer.Option(metavar="ID", help="What happened to this registration's bib.", show_default=False)
+    ] = None,
+    number: Annotated[
+        str | None, typer.Option(metavar="BIB", help="What happened to this bib.", show_default=False)
+    ] = None,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="Bibs that several people of a race wear; of all races, or of one.")
+    ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="With --history, the newest so many.", show_default="100")
+        int | None, typer.Option(min=1, help="Of what happened, the newest so many.", show_default="100")
     ] = None,
     json: show.Json = False,
 ) -> None:
-    """List a race's bibs as they are stored now, or what happened to them. Names people.
+    """List a race's bibs as they are stored now, as they were, what happened to them, or what is in conflict.
 
-    Example: hub bibs --race 12345
+    Names people. A bib that the provider has blanked is listed with what it was. A TIME is 06:45 (the last one of the
+    race's own clock), 2h, or 2027-05-22T06:45.
+
+    Example: hub bibs --race 12345 --at 06:45
     """
+    wish = Wish(race, at, since, person, number, history, conflicts, limit, json)
+    if race is None and not conflicts:
+        raise WrongUsage("say which race with --race; only --conflicts looks at all of them")
+    modes = [at is not None, conflicts, history or since is not None or person is not None or number is not None]
+    if sum(modes) > 1:
+        raise WrongUsage(
+            "--at, --conflicts and what happened (--history, --since, --person, --number) exclude each other"
+        )
 
     async def work(desk: Desk) -> None:
-        races = await choose_races(
-            desk.database, await choose_partners(desk.database, partner), desk.clock.now(), race_id=race
-        )
-        if history:
-            rows = await events(desk, races, limit or 100)
-            if json:
-                show.document({"race_id": race, "events": [_event(row) for row in rows]})
-            else:
-                columns = ("seen (UTC)", "kind", "event", "registration", "*before", "*after", "other")
-                show.table(None, columns, [_event_line(row) for row in rows])
-            return
-        rows = await wearers(desk, races)
-        if json:
-            show.document({"race_id": race, "bibs": [_wearer(row) for row in rows]})
+        partners = await choose_partners(desk.database, partner)
+        races = [] if race is None else await choose_races(desk.database, partners, desk.clock.now(), race_id=race)
+        if conflicts:
+            await _conflicts(desk, [each.partner_id for each in (races or partners)], wish)
+        elif modes[2]:
+            await _happened(desk, races, wish)
         else:
-            _show_wearers(rows)
-            show.say(show.many(len(rows), "bib"))
+            await _list(desk, races, wish)
 
     at_desk(work)
 
 
-async def wearers(desk: Desk, races: Sequence[Race], number: str | None = None) -> list[Any]:
-    """Active people of some races who wear a bib (this one), in the order of bibs."""
-    return await desk.database.fetch(
-        r"""
-        SELECT timing_partner_id, bib, race_id, event_id, registration_id, first_name, last_name, changed_at
-        FROM participants
-        WHERE timing_partner_id = ANY($1) AND race_id = $2 AND bib IS NOT NULL AND removed_at IS NULL
-          AND ($3::text IS NULL OR (left(bib, 100) = left($3, 100) AND bib = $3))
-        ORDER BY CASE WHEN bib ~ '^\d{1,18}$' THEN bib::bigint END NULLS LAST, bib, registration_id
-        """,
-        [race.partner_id for race in races],
-        races[0].race_id,
-        number,
+async def _list(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
+    zone = await _zone(desk, races)
+    now = desk.clock.now()
+    moment = instant(wish.at, now, zone)
+    if moment is not None and moment > now:
+        raise WrongUsage("--at looks back; that moment is still to come")
+    rows = await (
+        bib_rows.wearers(desk.database, races) if moment is None else bib_rows.wearers_at(desk.database, races, moment)
     )
-
-
-async def events(desk: Desk, races: Sequence[Race], limit: int) -> list[Any]:
-    """The newest bib events of some races, oldest first."""
-    return await desk.database.fetch(
-        """
-        SELECT * FROM (SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2
-            ORDER BY bib_event_id DESC LIMIT $3) AS newest ORDER BY bib_event_id
-        """,
-        [race.partner_id for race in races],
-        races[0].race_id,
-        limit,
+    blanks = await bib_rows.blanks(desk.database, races) if moment is None else []
+    if wish.json:
+        show.document({
+            "race_id": wish.race_id,
+            "at": moment or now,
+            "bibs": [wearer(row) for row in rows],
+            "blanks": [_blank(row) for row in blanks],
+        })  # fmt: skip
+        return
+    show_wearers(rows)
+    if blanks:
+        show.say("")
+        lines = [
+            (
+                row["before"],
+                row["event_id"],
+                row["registration_id"],
+                row["kind"],
+                f"{row['detected_at'].astimezone(zone):%m-%d %H:%M:%S}",
+                _name(row),
+            )
+            for row in blanks
+        ]
+        show.table("No bib any more", ("*it was", "event", "registration", "kind", "since", "*name"), lines)
+    local = (moment or now).astimezone(zone)
+    again = (
+        f"; what happens from now on: hub bibs --race {wish.race_id} --since {local:%H:%M:%S}" if moment is None else ""
     )
+    show.say(f"{show.many(len(rows), 'bib')} at {local:%Y-%m-%d %H:%M:%S} {local:%Z}{again}")
 
 
-def _wearer(row: Any) -> dict[str, object]:
+async def _happened(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
+    zone = await _zone(desk, races)
+    since = instant(wish.since, desk.clock.now(), zone)
+    rows = await bib_rows.events(
+        desk.database,
+        races,
+        limit=wish.limit or 100,
+        since=None if since is None else since - OVERLAP,
+        person=wish.person,
+        number=wish.number,
+    )
+    if wish.json:
+        show.document({"race_id": wish.race_id, "since": since, "events": [_event(row) for row in rows]})
+        return
+    columns = ("seen (UTC)", "kind", "event", "registration", "*before", "*after", "other")
+    show.table(None, columns, [_event_line(row) for row in rows])
+
+
+async def _conflicts(desk: Desk, partner_ids: Sequence[int], wish: Wish) -> None:
+    rows = await bib_rows.conflicts(desk.database, partner_ids, desk.clock.now(), wish.race_id)
+    if wish.json:
+        names = ("race_id", "bib", "event_id", "registration_id", "first_name", "last_name")
+        show.document({
+            "conflicts": [
+                {"partner_id": row["timing_partner_id"], **{name: row[name] for name in names}} for row in rows
+            ]
+        })  # fmt: skip
+        return
+    if not rows:
+        show.say("No bib is worn by two people of one race.")
+        return
+    columns = (">partner", ">race", "*bib", "event", "registration", "*name")
+    lines = [
+        (row["timing_partner_id"], row["race_id"], row["bib"], row["event_id"], row["registration_id"], _name(row))
+        for row in rows
+    ]
+    show.table(None, columns, lines)
+    bibs_ = {(row["timing_partner_id"], row["race_id"], row["bib"]) for row in rows}
+    show.say(f"{show.many(len(bibs_), 'bib')} in conflict; each goes from here when the data resolves it.")
+
+
+async def _zone(desk: Desk, races: Sequence[Race]) -> Any:
+    name = await bib_rows.timezone_of(desk.database, races)
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (KeyError, ValueError, OSError):
+        return UTC
+
+
+def _name(row: Any) -> str:
+    return " ".join(part for part in (row["first_name"], row["last_name"]) if part)
+
+
+def wearer(row: Any) -> dict[str, object]:
+    """Somebody who wears a bib, as JSON."""
     names = ("bib", "event_id", "registration_id", "first_name", "last_name", "changed_at")
     return {"partner_id": row["timing_partner_id"], **{name: row[name] for name in names}}
 
 
-def _show_wearers(rows: list[Any]) -> None:
+def show_wearers(rows: list[Any]) -> None:
     """A line each; whose it is, too, when two partners have the race."""
     shared = len({row["timing_partner_id"] for row in rows}) > 1
     columns = ("*bib", "event", "registration", *([">partner"] if shared else []), "*name")
     lines = []
     for row in rows:
-        name = " ".join(part for part in (row["first_name"], row["last_name"]) if part)
         whose = [row["timing_partner_id"]] if shared else []
-        lines.append((row["bib"], row["event_id"], row["registration_id"], *whose, name))
+        lines.append((row["bib"], row["event_id"], row["registration_id"], *whose, _name(row)))
     show.table(None, columns, lines)
+
+
+def _blank(row: Any) -> dict[str, object]:
+    names = ("registration_id", "event_id", "kind", "before", "detected_at", "first_name", "last_name")
+    return {"partner_id": row["timing_partner_id"], **{name: row[name] for name in names}}
 
 
 def _event(row: Any) -> dict[str, object]:
@@ -131,103 +228,3 @@ def _event_line(row: Any) -> tuple[object, ...]:
         row["after"],
         row["other_registration_id"],
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a look-up of one bib brought."""
-
-    live: bool
-    note: str | None  # why it is not live
-    rows: list[Any]
-    at_provider: int | None  # records that the provider answered with
-
-
-def bib(
-    race: RaceOption,
-    number: Annotated[str, typer.Option("--number", help="The bib.", show_default=False)],
-    partner: PartnerOption = None,
-    json: show.Json = False,
-) -> None:
-    """Ask the provider who wears a bib now (one call), and show it. Names the person. Needs running services.
-
-    Exit code 0: looked up live; 3: only what is stored could be shown, the provider cannot search for such a bib.
-
-    Example: hub bib --race 12345 --number 101
-    """
-    number = number.strip()
-    if not number:
-        raise WrongUsage("a bib has at least one character")
-
-    async def work(desk: Desk) -> Found:
-        chosen = await choose_partners(desk.database, partner)
-        races = await choose_races(desk.database, chosen, desk.clock.now(), race_id=race)
-        return await _look_up(desk, races, number)
-
-    found = at_desk(work)
-    if json:
-        show.document({
-            "race_id": race,
-            "bib": number,
-            "live": found.live,
-            "note": found.note,
-            "at_provider": found.at_provider,
-            "wearers": [_wearer(row) for row in found.rows],
-        })  # fmt: skip
-    else:
-        _tell(found)
-    raise typer.Exit(0 if found.live else 3)
-
-
-def _tell(found: Found) -> None:
-    if found.note is not None:
-        show.say(found.note)
-    if found.rows:
-        _show_wearers(found.rows)
-    if not found.rows:
-        show.say("Nobody wears it." if found.live else "Nobody wears it, as far as is stored.")
-    elif found.live and found.at_provider == 0:
-        show.say("The provider knows nobody with it any more; the next sync of the race brings what is worn instead.")
-    if len(found.rows) > 1:
-        show.say("Stored more than once: it was given twice, is shared in a bundle, or has just moved.")
-
-
-async def _look_up(desk: Desk, races: Sequence[Race], number: str) -> Found:
-    capable = all(by_id(race.provider_id).capabilities.search_by_bib for race in races)
-    if not capable or not (number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER):
-        title = by_id(races[0].provider_id).title
-        note = f"{title} can only search for whole numbers; this is what is stored:"
-        return Found(False, note, await wearers(desk, races, number), None)
-    if not any(race.future_events for race in races):
-        raise WrongUsage(f"race {races[0].race_id} has no future event; hub bibs --race {races[0].race_id} shows it")
-    await require_services(desk)
-    runs: list[Run] = []
-    for race in races:
-        wish = Ask(
-            run_id=desk.new_id(),
-            kind=Kind.BIB,
-            provider=by_id(race.provider_id).name,
-            provider_id=race.provider_id,
-            timing_partner_id=race.partner_id,
-            credential_id=race.credential_id,
-            source="hub",
-            reason=Reason.OPERATOR,
-            sync_class=SyncClass.RACEDAY,
-            mode=Mode.INCREMENTAL,
-            race_id=race.race_id,
-            bib=number,
-            deadline_seconds=60,
-            needs_fresh=True,
-        )
-        async with desk.database.transaction("asking for a bib") as connection:
-            run_id = await ask(connection, wish, desk.clock.now())
-        if run_id is None:
-            continue
-        run = await wait_for(desk, run_id, LIVE_SECONDS)
-        if run is None or not run.is_written:
-            raise Later(
-                f"bib {number} of race {race.race_id} could not be looked up: {reason(run)}; "
-                f"hub bibs --race {race.race_id} shows what is stored"
-            )
-        runs.append(run)
-    return Found(True, None, await wearers(desk, races, number), sum(run.fetched for run in runs))

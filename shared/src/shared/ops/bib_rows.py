@@ -1,0 +1,167 @@
+"""What the tables say of bibs: who wears which, who wore which at a moment, what happened, and what is in conflict."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.domain.bibs import Wearer, conflicting, families
+from shared.domain.cadence import WANTED
+from shared.ops.selecting import Race
+from shared.postgres import Database
+
+#: Bibs in the order of their numbers, those that are none behind.
+IN_ORDER = r"CASE WHEN bib ~ '^\d{1,18}$' THEN bib::bigint END NULLS LAST, bib, registration_id"
+
+
+def _where(races: Sequence[Race]) -> tuple[list[int], str]:
+    return [race.partner_id for race in races], races[0].race_id
+
+
+async def wearers(database: Database, races: Sequence[Race], number: str | None = None) -> list[Any]:
+    """Active people of some races who wear a bib (this one), in the order of bibs."""
+    return await database.fetch(
+        f"""
+        SELECT timing_partner_id, bib, race_id, event_id, registration_id, first_name, last_name, changed_at
+        FROM participants
+        WHERE timing_partner_id = ANY($1) AND race_id = $2 AND bib IS NOT NULL AND removed_at IS NULL
+          AND ($3::text IS NULL OR (left(bib, 100) = left($3, 100) AND bib = $3))
+        ORDER BY {IN_ORDER}
+        """,  # noqa: S608  # a constant
+        *_where(races),
+        number,
+    )
+
+
+async def wearers_at(database: Database, races: Sequence[Race], moment: datetime) -> list[Any]:
+    """Who wore a bib at a moment, as far as was known then.
+
+    A bib's last event until then says what it was; without one, its first event afterwards says what it had been; and
+    without any, it has always been what it is.
+    """
+    return await database.fetch(
+        f"""
+        WITH moves AS (
+            SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2 AND kind <> 'duplicate'
+        ), until AS (
+            SELECT DISTINCT ON (timing_partner_id, registration_id) timing_partner_id, registration_id, after, event_id
+            FROM moves WHERE detected_at <= $3 ORDER BY 1, 2, bib_event_id DESC
+        ), afterwards AS (
+            SELECT DISTINCT ON (timing_partner_id, registration_id) timing_partner_id, registration_id, before
+            FROM moves WHERE detected_at > $3 ORDER BY 1, 2, bib_event_id
+        ), worn AS (
+            SELECT p.timing_partner_id, p.race_id, coalesce(u.event_id, p.event_id) AS event_id, registration_id,
+                p.first_name, p.last_name, p.changed_at,
+                CASE WHEN u.registration_id IS NOT NULL THEN u.after WHEN a.registration_id IS NOT NULL THEN a.before
+                    WHEN p.removed_at IS NULL OR p.removed_at > $3 THEN p.bib END AS bib
+            FROM participants p LEFT JOIN until u USING (timing_partner_id, registration_id)
+            LEFT JOIN afterwards a USING (timing_partner_id, registration_id)
+            WHERE p.timing_partner_id = ANY($1) AND p.race_id = $2 AND p.first_seen_at <= $3
+        )
+        SELECT * FROM worn WHERE bib IS NOT NULL ORDER BY {IN_ORDER}
+        """,  # noqa: S608  # a constant
+        *_where(races),
+        moment,
+    )
+
+
+async def blanks(database: Database, races: Sequence[Race]) -> list[Any]:
+    """People who are still there, whose bib the provider took away: with what it was."""
+    return await database.fetch(
+        """
+        SELECT * FROM (
+            SELECT DISTINCT ON (h.timing_partner_id, h.registration_id) h.timing_partner_id, h.registration_id,
+                p.event_id, h.kind, h.before, h.detected_at, p.first_name, p.last_name
+            FROM bib_history h JOIN participants p USING (provider_id, timing_partner_id, registration_id)
+            WHERE h.timing_partner_id = ANY($1) AND h.race_id = $2 AND h.kind <> 'duplicate' AND p.bib IS NULL
+              AND p.removed_at IS NULL ORDER BY 1, 2, h.bib_event_id DESC
+        ) AS last WHERE kind IN ('cleared', 'blanked') ORDER BY detected_at, registration_id
+        """,
+        *_where(races),
+    )
+
+
+async def events(
+    database: Database,
+    races: Sequence[Race],
+    *,
+    limit: int,
+    since: datetime | None = None,
+    person: str | None = None,
+    number: str | None = None,
+) -> list[Any]:
+    """The newest bib events of some races, oldest first; of one person, or of one bib, or since a moment."""
+    return await database.fetch(
+        """
+        SELECT * FROM (SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2
+            AND ($4::timestamptz IS NULL OR detected_at >= $4) AND ($5::text IS NULL OR registration_id = $5)
+            AND ($6::text IS NULL OR before = $6 OR after = $6)
+            ORDER BY bib_event_id DESC LIMIT $3) AS newest ORDER BY bib_event_id
+        """,
+        *_where(races),
+        limit,
+        since,
+        person,
+        number,
+    )
+
+
+async def timezone_of(database: Database, races: Sequence[Race]) -> str | None:
+    """The zone in which a race's clock runs."""
+    zone: str | None = await database.fetchval(
+        "SELECT timezone FROM races WHERE timing_partner_id = ANY($1) AND race_id = $2 LIMIT 1", *_where(races)
+    )
+    return zone
+
+
+async def conflicts(
+    database: Database, partner_ids: Sequence[int], now: datetime, race_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Everybody who wears a bib that somebody else of the race wears too, by race and bib, as the tables stand now.
+
+    Nothing is kept: when the data resolves a conflict, it is not here any more. Events that are over long since do not
+    count, nor does a person's bundle with its sub-events.
+    """
+    rows = await database.fetch(
+        f"""
+        WITH wanted AS (
+            SELECT provider_id, timing_partner_id, race_id, event_id FROM events
+            WHERE timing_partner_id = ANY($1) AND ($2::text IS NULL OR race_id = $2) AND missing_at IS NULL
+              AND coalesce(last_moment_at, $3) >= $3::timestamptz - $4::interval
+        ), worn AS (
+            SELECT p.provider_id, p.timing_partner_id, p.race_id, p.bib, p.event_id, p.registration_id, p.user_id,
+                p.first_name, p.last_name,
+                count(*) OVER (PARTITION BY p.provider_id, p.timing_partner_id, p.race_id, p.bib) AS wearers
+            FROM participants p JOIN wanted USING (provider_id, timing_partner_id, race_id, event_id)
+            WHERE p.bib IS NOT NULL AND p.removed_at IS NULL
+        )
+        SELECT * FROM worn WHERE wearers > 1 ORDER BY timing_partner_id, race_id, {IN_ORDER}
+        """,  # noqa: S608  # a constant
+        list(partner_ids),
+        race_id,
+        now,
+        WANTED,
+    )
+    related = await _families(database, partner_ids)
+    by_bib: dict[tuple[int, int, str, str], list[Any]] = defaultdict(list)
+    for row in rows:
+        by_bib[row["provider_id"], row["timing_partner_id"], row["race_id"], row["bib"]].append(row)
+    found = []
+    for place, worn in by_bib.items():
+        people = [Wearer(row["registration_id"], row["event_id"], row["user_id"]) for row in worn]
+        involved = {each.registration_id for each in conflicting(people, related.get(place[:3], {}))}
+        found += [dict(row) for row in worn if row["registration_id"] in involved]
+    return found
+
+
+async def _families(database: Database, partner_ids: Sequence[int]) -> dict[tuple[int, int, str], dict[str, set[str]]]:
+    rows = await database.fetch(
+        "SELECT provider_id, timing_partner_id, race_id, event_id, sub_event_ids FROM events"
+        " WHERE timing_partner_id = ANY($1) AND cardinality(sub_event_ids) > 0",
+        list(partner_ids),
+    )
+    races: dict[tuple[int, int, str], list[tuple[str, list[str]]]] = defaultdict(list)
+    for row in rows:
+        key = (row["provider_id"], row["timing_partner_id"], row["race_id"])
+        races[key].append((row["event_id"], row["sub_event_ids"]))
+    return {key: families(events) for key, events in races.items()}
