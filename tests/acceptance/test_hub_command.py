@@ -65,6 +65,50 @@ def hub_key(command: Command) -> str:
     return Command(command.folder).settings["HUB_SECRET_KEY"]
 
 
+async def test_a_verification_says_its_cost_and_finds_who_is_not_as_the_provider_has_them(
+    hub: Hub, command: Command
+) -> None:
+    await until(hub.loaded, "the first load")
+    asked = await command("verify")
+    assert asked.code == 2
+    assert "costs about" in asked.sentence
+    assert (await hub.count("SELECT count(*) FROM sync_runs WHERE reason = 'operator'")) == 0
+
+    rows = await hub.database.fetch(
+        "SELECT registration_id FROM participants p WHERE removed_at IS NULL AND (SELECT count(*) FROM participants"
+        " WHERE registration_id = p.registration_id) = 1 ORDER BY registration_id LIMIT 3"
+    )
+    changed, lost, intruder = (row["registration_id"] for row in rows)
+    await hub.database.execute("UPDATE participants SET bib = 'X1' WHERE registration_id = $1", changed)
+    await hub.database.execute("DELETE FROM participants WHERE registration_id = $1", lost)
+    await hub.database.execute("UPDATE participants SET registration_id = '1' WHERE registration_id = $1", intruder)
+    await hub.provider.post("/mutate", kind="edited", count=1)  # news, and no difference
+    result = await command("verify", "--yes", "--json")
+    assert result.code == 1
+    assert result.document["outcome"] == "different"
+    found = {
+        each["registration_id"]: (each["kind"], each["fields"])
+        for race in result.document["races"]
+        for each in race["differences"]
+    }
+    assert found == {
+        changed: ("altered", ["bib"]),
+        lost: ("missing", []),
+        intruder: ("missing", []),
+        "1": ("surplus", []),
+    }
+
+    race_id = next(
+        race["race_id"]
+        for race in result.document["races"]
+        if changed in {each["registration_id"] for each in race["differences"]}
+    )
+    again = await command("verify", "--yes", "--race", race_id)  # the next pass puts right what was altered
+    assert again.code == 1
+    assert f"registration {changed}: different (bib)" in again.out
+    assert (await hub.compare()).is_clean
+
+
 async def test_a_bib_is_looked_up_live_and_its_change_can_be_followed(hub: Hub, command: Command) -> None:
     await until(hub.loaded, "the first load")
     newest = str(await hub.count("SELECT max(feed_first + size) - 1 FROM change_batches"))

@@ -36,6 +36,7 @@ from shared.ops import (
     stuck,
     summary,
     syncing,
+    verify,
 )
 from shared.ops.failing import WrongUsage
 from shared.telemetry.logging import configure_logging
@@ -55,6 +56,7 @@ for module in (
     partners,
     keys,
     syncing,
+    verify,
     backfill,
     status,
     summary,

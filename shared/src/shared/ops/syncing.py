@@ -134,7 +134,7 @@ async def _follow(desk: Desk, jobs: Sequence[Job], choice: Choice) -> Outcome:
     began = desk.clock.now()
     with teller(show.err() if choice.json else show.out()) as progress:
         while True:
-            await _refresh(desk, jobs)
+            await refresh(desk, jobs)
             for job in jobs:
                 if not job.has_asked_races and job.is_listed:
                     await _ask_known(desk, job, None, choice)
@@ -152,7 +152,8 @@ async def _follow(desk: Desk, jobs: Sequence[Job], choice: Choice) -> Outcome:
     return outcome(written, failed)
 
 
-async def _refresh(desk: Desk, jobs: Sequence[Job]) -> None:
+async def refresh(desk: Desk, jobs: Sequence[Job]) -> None:
+    """Look what became of every piece that is not over; one that turns out to be older than its ask is asked again."""
     pieces = {piece.run_id: piece for job in jobs for piece in job.pieces if not piece.is_over}
     for run_id, run in (await look(desk.database, list(pieces))).items():
         piece = pieces[run_id]
