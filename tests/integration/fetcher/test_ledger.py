@@ -287,6 +287,20 @@ async def test_the_reserve_is_for_race_day_and_operators(database: Database) -> 
     assert await ledger.reserve(wish, at(3640)) == Granted(call_id=6, reserved_at=at(3640))
 
 
+async def test_a_backfill_leaves_the_fresh_its_half_of_the_hour(database: Database) -> None:
+    """It counts everybody's calls: what the fresh has used of an hour, the past does not get."""
+    ledger = Ledger(database, SETTINGS.model_copy(update={"backfill_share": 0.5}))
+    await a_key(database, "ours", limit=6)
+    past, fresh = replace(a_wish("ours"), sync_class=SyncClass.BACKFILL), a_wish("ours")
+    await call(ledger, fresh, 0, 1)
+    for _ in range(2):
+        await call(ledger, past, 2, 3)
+    assert await ledger.reserve(past, at(4)) == Postpone(at(3601), "budget")
+    for _ in range(3):
+        await call(ledger, fresh, 5, 6)
+    assert isinstance(await ledger.reserve(fresh, at(7)), Postpone)
+
+
 async def test_two_partners_who_share_a_key_share_its_budget(database: Database) -> None:
     one, two = [await a_partner(database, principal="shared") for _ in range(2)]
     assert one.fingerprint == two.fingerprint

@@ -26,6 +26,8 @@ EXPIRED_TRIES = 3
 WAITING = 2
 #: Asked for a partner at once: another one's key may be free.
 AT_ONCE = 2
+#: Which backfills ask for more: started, or planned and not known yet.
+HUNGRY = "(state = 'running' OR state = 'planned' AND listed_at IS NULL)"
 #: A past event was wanted for as long as anybody remembers.
 EVER = timedelta(days=36500)
 
@@ -43,14 +45,14 @@ class Step:
 
 async def feed(house: House, settings: SchedulerSettings, now: datetime) -> None:
     """Let every open backfill ask for what it misses next, as far as there is room; end those that miss nothing."""
-    if not await house.database.fetchval("SELECT 1 FROM backfills WHERE state IN ('planned', 'running') LIMIT 1"):
+    if not await house.database.fetchval(f"SELECT 1 FROM backfills WHERE {HUNGRY} LIMIT 1"):  # noqa: S608
         return
     async with house.database.transaction("feeding backfills") as connection:
         room = settings.backfill_runs - await connection.fetchval(
             "SELECT count(*) FROM sync_runs WHERE state IN ('requested', 'running', 'fetched') AND reason = 'backfill'"
         )
         rows = await connection.fetch(
-            "SELECT * FROM backfills WHERE state IN ('planned', 'running') ORDER BY fed_at NULLS FIRST, backfill_id"
+            f"SELECT * FROM backfills WHERE {HUNGRY} ORDER BY fed_at NULLS FIRST, backfill_id"  # noqa: S608
             " FOR UPDATE SKIP LOCKED"
         )
         for row in rows:

@@ -51,7 +51,8 @@ async def look(connection: Connection, now: datetime, *, unheard: timedelta, gra
                 AS discoveries,
             EXISTS (SELECT 1 FROM race_sync WHERE state = 'active' AND next_due_at <= $1) AS races,
             waits.due AS runs,
-            EXISTS (SELECT 1 FROM backfills WHERE state IN ('planned', 'running')) AS backfills,
+            EXISTS (SELECT 1 FROM backfills WHERE state = 'running' OR state = 'planned' AND listed_at IS NULL)
+                AS backfills,
             least(
                 (SELECT min(discover_due_at) FROM credentials
                     WHERE state IN ('new', 'active') AND discover_due_at > $1),

@@ -103,6 +103,13 @@ def _bar(each: Account) -> str:
 
 
 def _tell_failures(found: Sequence[Account]) -> None:
+    for each in found:
+        for key in each.partner.keys:
+            if key.state == "refused":
+                partner_id = each.partner.partner_id
+                show.say(
+                    f"Key {key.fingerprint} of partner {partner_id} is refused; then: hub partner verify {partner_id}"
+                )
     failures = [(each.partner.partner_id, run) for each in found for run in each.failures]
     for partner_id, run in failures[:TOLD]:
         what = f"race {run['race_id']}" if run["race_id"] else f"the races of credential {run['credential_id']}"
