@@ -1,7 +1,7 @@
 """The budget, in PostgreSQL: in no rolling hour more calls than the limit, over all replicas, whatever dies."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
