@@ -125,6 +125,8 @@ CREATE VIEW unified_events AS SELECT 'runsignup' AS source_provider, timing_part
 CREATE SCHEMA reporting;
 CREATE VIEW reporting.big_events AS SELECT e.event_id, e.name, count(*) AS people
     FROM runsignup_events e JOIN runsignup_participants USING (event_id) GROUP BY 1, 2;
+CREATE MATERIALIZED VIEW reporting.races AS SELECT race_id, name FROM runsignup_races;
+CREATE UNIQUE INDEX races_by_id ON reporting.races (race_id);
 """
 
 #: A column a key, much of it text; providers counted as they came, so that 2 is another one.
@@ -201,6 +203,8 @@ INSERT INTO sync_history (timing_partner_id, provider_name, status, error_messag
 CREATE VIEW unified_participants AS
     SELECT 'runsignup'::text AS source_provider, timing_partner_id, event_id::varchar, first_name, last_name, email,
         gender, bib_num AS bib_number, city, state, age, registration_date, fetched_date FROM runsignup_participants;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE TRIGGER touched BEFORE UPDATE ON runsignup_events FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE VIEW cities AS SELECT city, sum(race_fee) AS fees, count(*) AS people FROM runsignup_participants GROUP BY city;
 """
 

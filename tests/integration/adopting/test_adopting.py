@@ -49,6 +49,7 @@ OF_DIALECT = {
         "SELECT timing_partner_id, webhook FROM timing_partners ORDER BY 1",
         "SELECT timing_partner_id, principal FROM partner_provider_credentials WHERE provider_id = 2 ORDER BY 1, 2",
         "SELECT event_id, name FROM reporting.big_events ORDER BY 1",
+        "SELECT race_id, name FROM reporting.races ORDER BY 1",
     ),
     "flat": (
         "SELECT registration_id, city, race_fee, rsu_transaction_id, team_id FROM runsignup_participants"
@@ -90,7 +91,7 @@ async def _everything(connection: "asyncpg.Connection[Any]") -> dict[str, list[t
     tables = await connection.fetch(
         "SELECT c.oid::regclass::text AS name, c.relkind::text AS kind, c.oid FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = relnamespace"
-        " WHERE nspname !~ '^(pg_|information_schema)' AND relkind IN ('r', 'v') ORDER BY 1"
+        " WHERE nspname !~ '^(pg_|information_schema)' AND relkind IN ('r', 'v', 'm') ORDER BY 1"
     )
     found: dict[str, list[tuple[Any, ...]]] = {}
     for table in tables:
@@ -123,6 +124,9 @@ async def test_looking_finds_what_is_odd_and_changes_nothing(
     assert counts["clear-text keys", "partner_provider_credentials"] == 15
     assert counts["clear-text keys", "sync_history"] == 1
     assert counts["view in the way", "public.unified_participants"] == 1
+    if dialect == "flat":
+        assert counts["trigger", "runsignup_events"] == 1
+        assert counts["provider numbers elsewhere", "sync_queue"] == 1
     moved = {"nested": {}, "flat": {1: 2, 2: 1, 5: 6}}
     assert found.numbering.moved == moved[dialect]
     with pytest.raises(Stop, match="hub adopt --check"):

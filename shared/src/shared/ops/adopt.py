@@ -104,7 +104,7 @@ def _report(found: Found, json: bool) -> None:
             "dialect": found.dialect,
             "zone": found.zone,
             "tables": [
-                {"name": each.name, "rows": each.rows, "unknown_columns": each.unknown}
+                {"name": each.name, "rows": each.rows, "bytes": each.size, "unknown_columns": each.unknown}
                 for each in found.tables.values()
             ],
             "findings": [
@@ -114,9 +114,8 @@ def _report(found: Found, json: bool) -> None:
             "blockers": found.blockers,
         })  # fmt: skip
         return
-    show.table(
-        f"Old tables (spelling: {found.dialect})", ("table", ">rows"), [(t.name, t.rows) for t in found.tables.values()]
-    )
+    rows = [(each.name, each.rows, show.size(each.size)) for each in found.tables.values()]
+    show.table(f"Old tables (spelling: {found.dialect})", ("table", ">rows", ">size"), rows)
     for each in found.findings:
         show.say(f"{each.what}, {each.where}: {each.count:,} → {each.consequence}")
     for blocker in found.blockers:
@@ -124,7 +123,10 @@ def _report(found: Found, json: bool) -> None:
     if found.blockers:
         show.say("Nothing was changed. Clear the way, then look again: hub adopt --check")
     else:
-        show.say(f"Nothing was changed. To take them over (the old tables stay in {OLD}): hub adopt")
+        size = show.size(sum(each.size for each in found.tables.values()))
+        show.say(
+            f"Nothing was changed. To take them over: hub adopt (the old tables stay in {OLD}; allow {size} of disk)"
+        )
 
 
 class Teller:

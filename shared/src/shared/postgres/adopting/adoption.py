@@ -57,6 +57,7 @@ async def _connected(url: str, doing: str) -> AsyncIterator[Plain]:
             url, timeout=10, server_settings={"search_path": "public", "application_name": "hub:adopt"}
         )
         try:
+            await connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
             await connection.execute(READERS)
             yield connection
         except asyncpg.LockNotAvailableError:

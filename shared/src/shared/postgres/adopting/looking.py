@@ -79,6 +79,7 @@ class OldTable:
     is_table: bool
     is_ours: bool  # whether this role may alter it
     rows: int = 0
+    size: int = 0  # bytes on disk, indexes included
 
     @property
     def spelling(self) -> Spelling:
@@ -268,6 +269,7 @@ async def look(connection: Plain, *, zone: str | None = None, runsignup: int | N
             table.is_table,
             table.is_ours,
             await connection.fetchval(f"SELECT count(*) FROM public.{named(name)}"),
+            await connection.fetchval("SELECT pg_total_relation_size($1::regclass)", f"public.{named(name)}"),
         )
     known_zone = await zone_of(connection, zone)
     found = Found(
@@ -349,12 +351,36 @@ async def _examine(connection: Plain, found: Found) -> None:
                     ),
                 )
             )
+    await _beside(connection, found)
     for view in found.dependents:
         if view.name in UNIFIED and view.schema == "public" and not view.reads_others:
             consequence = "replaced by the hub's own"
         else:
             consequence = "made again over the new names, from its own text"
         told.append(Finding("view in the way", f"{view.schema}.{view.name}", 1, consequence))
+
+
+async def _beside(connection: Plain, found: Found) -> None:
+    """What hangs on the old tables and does not come along."""
+    rows = await connection.fetch(
+        "SELECT tgname, tgrelid::regclass::text AS place FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid"
+        " WHERE NOT tgisinternal AND relnamespace = 'public'::regnamespace AND relname = ANY($1) ORDER BY 2, 1",
+        list(found.tables),
+    )
+    for row in rows:
+        found.findings.append(
+            Finding("trigger", row["place"], 1, f"{row['tgname']} stays with the old table, and fires no more")
+        )
+    if found.numbering.moved and "providers" in found.tables:
+        rows = await connection.fetch(
+            "SELECT DISTINCT conrelid::regclass::text AS place FROM pg_constraint WHERE contype = 'f'"
+            " AND confrelid = 'public.providers'::regclass AND NOT conrelid::regclass::text = ANY($1)",
+            list(found.tables),
+        )
+        for row in rows:
+            found.findings.append(
+                Finding("provider numbers elsewhere", row["place"], 1, "stay the old ones: renumber them by hand")
+            )
 
 
 def _zones(name: str, zone: str) -> str:
