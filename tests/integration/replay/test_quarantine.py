@@ -216,9 +216,10 @@ async def test_an_item_of_a_platform_that_is_not_installed_fails_alone(
     strange = await stuck_replay(house, What.QUARANTINE, Selection(item_ids=(2,)))
     known = await stuck_replay(house, What.QUARANTINE)
     assert (await drive(house, known))["done"] == 1
-    found = await drive(house, strange)
-    assert (found["state"], found["done"]) == ("stopped", 0)
-    assert "No provider has this number" in found["stop_reason"]
+    await drive(house, strange)
+    (failed,) = await items(database, strange)
+    assert failed[0] == "failed"
+    assert "No provider has this number" in str(failed[1])
 
 
 async def test_a_selection_is_frozen(database: Database, house: House, tenant: Tenant) -> None:

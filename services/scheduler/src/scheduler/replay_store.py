@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.domain.replay import ItemOutcome, ReplayState, What
+from shared.domain.replay import MOST_UNDERWAY, ItemOutcome, ReplayState, What
 from shared.postgres import Connection
 
 #: Unfinished items looked at in one step: those behind them wait for their turn anyway.
@@ -45,19 +45,26 @@ async def lock(connection: Connection, replay_id: UUID) -> Replay | None:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many items stand how."""
+    """How many items stand how, as far as going on needs it."""
 
-    finished: dict[str, int]  # by outcome
+    finished: dict[str, int]  # by outcome; of the first ones only
     underway: int
-    unfinished: int
+    unfinished: int  # within the window
 
 
 async def tally(connection: Connection, replay_id: UUID) -> Tally:
-    """Count a replay's items."""
+    """Count what stands at both ends: a replay of the whole archive has tens of thousands of items."""
     rows = await connection.fetch(
-        "SELECT outcome, sent_at IS NOT NULL AS sent, count(*) AS items FROM replay_items WHERE replay_id = $1"
-        " GROUP BY 1, 2",
+        """
+        SELECT outcome, sent_at IS NOT NULL AS sent, count(*) AS items FROM (
+            (SELECT * FROM replay_items WHERE replay_id = $1 AND finished_at IS NULL ORDER BY ordinal LIMIT $2)
+            UNION ALL
+            (SELECT * FROM replay_items WHERE replay_id = $1 AND finished_at IS NOT NULL ORDER BY ordinal LIMIT $3)
+        ) AS ends GROUP BY 1, 2
+        """,
         replay_id,
+        WINDOW,
+        MOST_UNDERWAY,
     )
     finished: dict[str, int] = {}
     for row in rows:
@@ -242,17 +249,22 @@ class FinishedRun:
     skipped: int
 
 
-async def finished_runs(connection: Connection, replay_id: UUID) -> list[FinishedRun]:
-    """Runs of a replay that nothing more will be applied under."""
+async def finished_runs(connection: Connection, provider_ids: list[int]) -> list[FinishedRun]:
+    """Runs of replays that nothing more will be applied under; locked, another scheduler passes over them."""
     rows = await connection.fetch(
         """
-        SELECT r.run_id, r.provider_id, count(*) AS items, count(*) FILTER (WHERE outcome = 'failed') AS failed,
+        WITH ended AS (
+            SELECT run_id, provider_id FROM sync_runs r
+            WHERE kind = 'replay' AND state = 'running' AND provider_id = ANY($1)
+                AND EXISTS (SELECT 1 FROM replay_items i WHERE i.run_id = r.run_id)
+                AND NOT EXISTS (SELECT 1 FROM replay_items i WHERE i.run_id = r.run_id AND i.finished_at IS NULL)
+            FOR UPDATE SKIP LOCKED
+        )
+        SELECT run_id, ended.provider_id, count(*) AS items, count(*) FILTER (WHERE outcome = 'failed') AS failed,
             count(*) FILTER (WHERE outcome = 'skipped') AS skipped
-        FROM sync_runs r JOIN replay_items i USING (run_id)
-        WHERE i.replay_id = $1 AND r.kind = 'replay' AND r.state = 'running' GROUP BY 1, 2
-        HAVING count(*) = count(i.finished_at)
+        FROM ended JOIN replay_items USING (run_id) GROUP BY 1, 2
         """,
-        replay_id,
+        provider_ids,
     )
     return [FinishedRun(**dict(row)) for row in rows]
 
@@ -272,10 +284,6 @@ async def save(
         paced_at,
         finished_at,
     )
-
-
-#: A replay that cannot go on must not keep the others from it.
-GIVE_UP = "UPDATE replays SET state = 'stopped', finished_at = $2, stop_reason = $3 WHERE replay_id = $1"
 
 
 @dataclass(frozen=True, slots=True)

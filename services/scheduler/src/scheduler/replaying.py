@@ -22,7 +22,7 @@ from shared.postgres.asks import Ask, ask
 from shared.postgres.outbox import tell
 from shared.postgres.replays import freeze_older_mapping
 from shared.postgres.runs import Ending, finish_run
-from shared.providers.registry import PROVIDERS, by_id, by_name
+from shared.providers.registry import IDS, PROVIDERS, by_id, by_name
 from shared.runtime import House
 
 log = structlog.get_logger()
@@ -78,14 +78,11 @@ async def step(house: House) -> bool:
     async with house.database.connection("looking for replays") as connection:
         replay_ids = await store.open_replays(connection)
     for replay_id in replay_ids:
-        try:
-            async with house.database.transaction("replaying") as connection:
-                replay = await store.lock(connection, replay_id)
-                if replay is not None:
-                    await _go_on(connection, replay, house)
-        except Never as error:
-            log.error("A replay is given up.", action="replay_given_up", replay_id=str(replay_id), error=str(error))
-            await house.database.execute(store.GIVE_UP, replay_id, house.clock.now(), str(error))
+        async with house.database.transaction("replaying") as connection:
+            replay = await store.lock(connection, replay_id)
+            if replay is not None:
+                await _go_on(connection, replay, house)
+    await _end_runs(house)
     return bool(replay_ids)
 
 
@@ -98,7 +95,6 @@ async def _go_on(connection: Connection, replay: store.Replay, house: House) -> 
     state = next_state(replay.state, tally.finished, tally.unfinished)
     if state.is_final and state is not ReplayState.DONE:
         await store.skip_unsent(connection, replay.replay_id, now)
-    await _end_runs(connection, replay, house)
     sent = 0
     if not state.is_final:
         allowed = allowance(state, rate=replay.rate, paced_at=replay.paced_at, underway=tally.underway, now=now)
@@ -112,22 +108,23 @@ async def _go_on(connection: Connection, replay: store.Replay, house: House) -> 
         log.info("A replay is over.", action="replay_over", replay_id=str(replay.replay_id), outcome=state.value)
 
 
-async def _end_runs(connection: Connection, replay: store.Replay, house: House) -> None:
-    for run in await store.finished_runs(connection, replay.replay_id):
-        ending = Ending(State.COMPLETED)
-        if run.failed:
-            ending = Ending(State.FAILED, "replay", f"{run.failed} of {run.items} items could not be applied again")
-        elif run.skipped == run.items:
-            ending = Ending(State.FAILED, replay.state, "its replay ended before it")
-        await finish_run(
-            connection,
-            run.run_id,
-            ending,
-            provider=by_id(run.provider_id).name,
-            source=SOURCE,
-            message_id=house.new_id(),
-            now=house.clock.now(),
-        )
+async def _end_runs(house: House) -> None:
+    async with house.database.transaction("ending runs of replays") as connection:
+        for run in await store.finished_runs(connection, list(IDS)):
+            ending = Ending(State.COMPLETED)
+            if run.failed:
+                ending = Ending(State.FAILED, "replay", f"{run.failed} of {run.items} items could not be applied again")
+            elif run.skipped == run.items:
+                ending = Ending(State.FAILED, "replay", "its replay ended before it, or there was nothing left to do")
+            await finish_run(
+                connection,
+                run.run_id,
+                ending,
+                provider=by_id(run.provider_id).name,
+                source=SOURCE,
+                message_id=house.new_id(),
+                now=house.clock.now(),
+            )
 
 
 async def _send(connection: Connection, replay: store.Replay, item: store.Item, house: House) -> None:

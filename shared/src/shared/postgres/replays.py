@@ -240,28 +240,30 @@ async def _frozen(connection: Connection, replay_id: UUID, now: datetime) -> Beg
 
 
 async def _open_runs(connection: Connection, replay_id: UUID, subjects: Sequence[Any], now: datetime) -> None:
-    for row in subjects:
-        place = (row["provider_id"], row["timing_partner_id"], row["race_id"])
-        run_id = uuid5(replay_id, ":".join(map(str, place)))
-        await connection.execute(
-            """
+    """Give each race, and each partner's lists of races, a run of its own; it ends with the last of its items."""
+    names = ("provider_id", "timing_partner_id", "race_id", "credential_id")
+    places = [tuple(row[name] for name in names) for row in subjects]
+    run_ids = [uuid5(replay_id, ":".join(map(str, place[:3]))) for place in places]
+    await connection.execute(
+        """
+        WITH subjects AS (
+            SELECT * FROM unnest($2::uuid[], $3::int[], $4::int[], $5::text[], $6::int[])
+                AS s (run_id, provider_id, timing_partner_id, race_id, credential_id)
+        ), opened AS (
             INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, mode,
                 sync_class, reason, state, requested_at, deadline_seconds)
-            VALUES ($1, $2, 'replay', $3, $4, $6, $5, 'incremental', 'backfill', 'injected', 'running', $7, 1)
-            """,
-            run_id,
-            f"replay:{run_id}",
-            *place,
-            row["credential_id"],
-            now,
+            SELECT run_id, 'replay:' || run_id, 'replay', provider_id, timing_partner_id, credential_id, race_id,
+                'incremental', 'backfill', 'injected', 'running', $7, 1 FROM subjects
         )
-        await connection.execute(
-            "UPDATE replay_items SET run_id = $2, attempt = 1, sequence = ordinal WHERE replay_id = $1"
-            " AND (provider_id, timing_partner_id) = ($3, $4) AND race_id IS NOT DISTINCT FROM $5",
-            replay_id,
-            run_id,
-            *place,
-        )
+        UPDATE replay_items i SET run_id = s.run_id, attempt = 1, sequence = ordinal FROM subjects s
+        WHERE i.replay_id = $1 AND (i.provider_id, i.timing_partner_id, coalesce(i.race_id, ''))
+            = (s.provider_id, s.timing_partner_id, coalesce(s.race_id, ''))
+        """,
+        replay_id,
+        run_ids,
+        *(list(column) for column in zip(*places, strict=True)),
+        now,
+    )
 
 
 async def cancel(connection: Connection, replay_id: UUID) -> bool:
