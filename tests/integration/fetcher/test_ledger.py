@@ -409,3 +409,24 @@ async def test_a_provider_that_says_what_remains_is_believed_when_it_counts_the_
         await ledger.finish(wish, granted, "ok", at(number + 0.5), quota)
         others = await database.fetchval("SELECT others_calls FROM provider_keys")
         assert others == (0, 0, 0, 56)[number]  # another quantity; nobody; two calls apart; 100 - 40 - our 4
+
+
+# -- What is foreseen -------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_load_leaves_free_what_the_race_morning_of_the_coming_hour_needs(database: Database) -> None:
+    await a_key(database, "ours", limit=20)
+    await database.execute(
+        "INSERT INTO key_hours SELECT 2, 'ours', $1, 1, 8, 1, 20, NULL, NULL, $1", NOON + timedelta(hours=1)
+    )
+    ledger, low, near = Ledger(database, SETTINGS), a_wish("ours"), a_wish("ours", privileged=True)
+    raceday = replace(near, sync_class=SyncClass.RACEDAY)
+    for number in range(12):
+        await call(ledger, low, number, number + 0.5)
+    assert isinstance(await ledger.reserve(low, at(13)), Postpone)
+    for number in range(4):  # the morning makes its calls, and each is one that need not be held free any more
+        await call(ledger, raceday, 14 + number, 14.5 + number)
+    assert isinstance(await ledger.reserve(low, at(20)), Postpone)
+    for number in range(4):
+        await call(ledger, raceday, 21 + number, 21.5 + number)
+    await call(ledger, a_wish(await a_key(database, "theirs", limit=20)), 30, 31)

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -24,7 +25,18 @@ from shared.postgres import Database
 from shared.postgres.schedules import RaceKey, event_times
 from shared.runtime import House
 from tests import fakes
-from tests.builders import EVENT, NOON, Tenant, a_partner, a_race, a_run, at, body_of
+from tests.builders import (
+    EVENT,
+    NOON,
+    Tenant,
+    a_partner,
+    a_race,
+    a_race_record,
+    a_races_batch,
+    a_run,
+    at,
+    body_of,
+)
 
 SETTINGS = SchedulerSettings(jitter=0)
 CADENCES = Cadences(SETTINGS, {})
@@ -231,6 +243,25 @@ async def test_a_key_as_an_operator_inserts_it_is_sealed_and_discovered_with(dat
     assert row["secret"] is None
     assert b"an-invented-secret" not in row["sealed_secret"]
     assert [each.kind for each in await requests(database)] == [Kind.DISCOVER]
+
+
+async def test_a_start_that_moves_or_is_cancelled_is_followed_from_the_next_discovery_on(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    """Earlier, later, to another day, cancelled, and on again."""
+    day = "%m/%d/%Y %H:%M"
+    eastern = ZoneInfo("America/New_York")
+    for hours, pace in ((200, "routine"), (3, "raceday"), (5, "near"), (50, "routine"), (None, None), (2, "raceday")):
+        start = "" if hours is None else (clock.now() + timedelta(hours=hours)).astimezone(eastern).strftime(day)
+        record = a_race_record(event_ids=() if hours is None else (int(EVENT),), start=start)
+        run_id = await a_run(database, tenant, str(hours), state=State.RUNNING)
+        await fakes.write(house, a_races_batch(tenant, run_id, [record], fetched_at=clock.now()))
+        await database.execute("UPDATE events SET cursor_at = $1", clock.now())
+        await database.execute("UPDATE sync_runs SET state = 'completed'")
+        await tick(house, SETTINGS)
+        row = await schedule(database)
+        assert (row["pace"], row["state"]) == (pace, "over" if pace is None else "active"), hours
+        clock.pass_(60)
 
 
 # -- Two schedulers ---------------------------------------------------------------------------------------------------

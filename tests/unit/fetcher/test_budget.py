@@ -86,6 +86,12 @@ def test_lower_classes_leave_a_reserve(limit: int, share: float, privileged: boo
     assert allowance(limit, share, sync_class=SyncClass.ROUTINE, privileged=privileged) == allowed
 
 
+@pytest.mark.parametrize(("foreseen", "allowed"), [(0, 900), (80, 900), (300, 700), (900, 500)])
+def test_lower_classes_leave_free_what_the_coming_race_morning_needs_up_to_half(foreseen: int, allowed: int) -> None:
+    assert allowance(1000, 0.1, sync_class=SyncClass.NEAR, privileged=False, foreseen=foreseen) == allowed
+    assert allowance(1000, 0.1, sync_class=SyncClass.RACEDAY, privileged=True, foreseen=foreseen) == 1000
+
+
 @pytest.mark.parametrize(
     ("limit", "share", "allowed"), [(1000, 0.5, 500), (1000, 1.0, 900), (1, 0.5, 1), (1000, 0.001, 1)]
 )

@@ -65,16 +65,28 @@ def is_privileged(sync_class: SyncClass, reason: Reason) -> bool:
     return sync_class is SyncClass.RACEDAY or reason is Reason.OPERATOR
 
 
+#: However much race-day work is foreseen, lower classes may go on with this share.
+LOWER_SHARE = 0.5
+
+
 def allowance(
-    limit: int, reserve_share: float, backfill_share: float = 1.0, *, sync_class: SyncClass, privileged: bool
+    limit: int,
+    reserve_share: float,
+    backfill_share: float = 1.0,
+    *,
+    sync_class: SyncClass,
+    privileged: bool,
+    foreseen: int = 0,
 ) -> int:
     """How many of an hour's calls this class of work may bring the count to.
 
-    A backfill stops far below the reserve: what the fresh needs in the coming hour must not be spent on the past.
+    ``foreseen`` race-day calls of the coming hour are held free too: what a first load takes at half past two is
+    lacking at three, when the morning begins. A backfill stops far below the reserve: what the fresh needs in the
+    coming hour must not be spent on the past.
     """
     if privileged:
         return limit
-    fresh = limit - int(limit * reserve_share)
+    fresh = limit - max(int(limit * reserve_share), min(foreseen, int(limit * LOWER_SHARE)))
     return min(fresh, max(1, int(limit * backfill_share))) if sync_class is SyncClass.BACKFILL else fresh
 
 

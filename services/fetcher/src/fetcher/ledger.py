@@ -15,6 +15,7 @@ from shared.domain.budget import HOUR, usable_limit
 from shared.domain.run import SyncClass
 from shared.postgres import Connection, Database
 from shared.postgres.pool import CHANNEL, notify
+from shared.postgres.schedules import hour_of
 
 #: A waiter that did not ask again for so long is not waiting any more.
 WAITS = timedelta(seconds=2)
@@ -73,13 +74,24 @@ class Ledger:
         key = await connection.fetchrow(
             """
             SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.others_calls,
-                k.others_seen_at, k.blocked_until, k.block_reason, s.until AS stopped_until, s.reason AS stop_reason
+                k.others_seen_at, k.blocked_until, k.block_reason, s.until AS stopped_until, s.reason AS stop_reason,
+                CASE WHEN $3 OR f.planned IS NULL THEN 0 ELSE f.planned - (SELECT count(*) FROM calls
+                    WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $5 AND sync_class = 'raceday')
+                END AS foreseen -- race-day calls of the coming hour that are still to be made
             FROM provider_keys k JOIN public.providers p USING (provider_id)
             LEFT JOIN provider_stops s USING (provider_id)
+            LEFT JOIN LATERAL (
+                SELECT max(least(raceday_calls, greatest(usable_calls - other_calls, usable_calls / 4))) AS planned
+                FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
+                    AND hour BETWEEN $4::timestamptz AND $4::timestamptz + interval '1 hour'
+            ) AS f ON true
             WHERE k.provider_id = $1 AND k.fingerprint = $2 FOR UPDATE OF k
             """,
             wish.provider_id,
             wish.fingerprint,
+            wish.privileged,
+            hour_of(now),
+            now,
         )
         assert key is not None, "a sealed credential has its key's row"
         limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
@@ -90,6 +102,7 @@ class Ledger:
             self._settings.backfill_share,
             sync_class=wish.sync_class,
             privileged=wish.privileged,
+            foreseen=max(0, key["foreseen"]),
         )
         counts = await connection.fetchrow(
             """
