@@ -145,6 +145,11 @@ BUDGET = [
         said="From 0.9 on only race-day work and operators may call. Runbook: BudgetTight",
     ),
     panel(
+        "Hours of the next 14 days that do not fit, by key",
+        {"{{key}}": "max by (provider, key) (hub_budget_hours_over)"},
+        said="Days ahead, from the schedule: hub budget. Runbook: MorningDoesNotFit",
+    ),
+    panel(
         "Forecast for half an hour ahead, by key",
         {"{{key}}": "max by (provider, key) (predict_linear(hub_budget_spent_calls[15m], 1800))"},
         said="The last quarter of an hour, prolonged.",

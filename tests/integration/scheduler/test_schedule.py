@@ -605,6 +605,10 @@ async def test_an_hour_that_does_not_fit_is_announced_days_ahead_and_stretches_e
     rows = await database.fetch("SELECT * FROM key_hours ORDER BY hour")
     assert len(rows) == 5
     assert all(row["announced_at"] == NOON and 190 <= row["interval_seconds"] <= 220 for row in rows)
+    async with database.connection() as connection:
+        await measure(connection, clock.now())
+    labels = {"provider": "runsignup", "key": tenant.fingerprint}
+    assert REGISTRY.get_sample_value("hub_budget_hours_over", labels) == 5
     clock.at = gun - timedelta(minutes=30)
     await database.execute("UPDATE race_sync SET last_full_at = $1, round = 1", gun - timedelta(hours=3))
     while await tick(house, SETTINGS):

@@ -48,7 +48,9 @@ async def measure(connection: Connection, now: datetime, since: timedelta = time
         """
         SELECT k.provider_id, k.fingerprint, coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS allowed,
             (SELECT count(*) FROM calls c WHERE (c.provider_id, c.fingerprint) = (k.provider_id, k.fingerprint)
-                AND c.counts_until > $1) AS spent
+                AND c.counts_until > $1) AS spent,
+            (SELECT count(*) FROM key_hours h WHERE (h.provider_id, h.fingerprint) = (k.provider_id, k.fingerprint)
+                AND h.hour >= $1 AND h.interval_seconds IS NOT NULL) AS over
         FROM provider_keys k JOIN public.providers p USING (provider_id) WHERE k.provider_id = ANY($2)
         """,
         now,
@@ -58,6 +60,7 @@ async def measure(connection: Connection, now: datetime, since: timedelta = time
         provider = by_id(row["provider_id"]).name
         metrics.budget_limit.labels(provider, row["fingerprint"]).set(row["allowed"])
         metrics.budget_spent.labels(provider, row["fingerprint"]).set(row["spent"])
+        metrics.hours_over.labels(provider, row["fingerprint"]).set(row["over"])
     await _measure_stuck(connection)
 
 

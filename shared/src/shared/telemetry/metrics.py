@@ -49,6 +49,9 @@ open_items = Gauge("hub_open_items", "Items that wait for a person", ["kind", "r
 freshness_seconds = Gauge("hub_freshness_worst_seconds", "Age of the longest unconfirmed race", ["provider", "pace"])
 races_followed = Gauge("hub_races_followed", "Races that are promised a freshness", ["provider", "pace"])
 races_behind = Gauge("hub_races_behind", "Races whose freshness promise is broken", ["provider", "pace"])
+hours_over = Gauge(
+    "hub_budget_hours_over", "Hours of the next 14 days whose race-day work does not fit", ["provider", "key"]
+)
 promise_seconds = Counter(
     "hub_promise_seconds", "Time of races, by whether their promise was kept or broken", ["provider", "pace", "outcome"]
 )
