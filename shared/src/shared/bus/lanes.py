@@ -207,7 +207,11 @@ class Pool:
         delivery = taken.delivery
         error: BaseException | None = None
         try:
-            await self.handler(delivery)
+            # Whatever is logged on the way says of which run and message it is.
+            with structlog.contextvars.bound_contextvars(
+                run_id=delivery.message.correlation_id, message_id=delivery.message.id
+            ):
+                await self.handler(delivery)
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is None or task.cancelling():

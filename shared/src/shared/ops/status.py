@@ -161,6 +161,9 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
     show.say(f"services   {alive}")
     open_runs = ", ".join(f"{each['runs']:,} {each['sync_class']} {each['state']}" for each in facts.runs) or "none"
     show.say(f"open runs  {open_runs}")
+    if facts.backfills:
+        history = ", ".join(f"{each['partners']} {each['state']}" for each in facts.backfills)
+        show.say(f"backfills  {history}")
     failed = ", ".join(f"{each['runs']:,} {each['code']}" for each in facts.failures) or "none"
     show.say(f"failed     {failed} (24 h)")
     aside = ", ".join(f"{each['provider']} {each['rows']:,} {each['reason']}" for each in facts.quarantine) or "none"
@@ -254,6 +257,7 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
         "budgets": [dict(each) for each in facts.budgets],
         "stretched_hours": [dict(each) for each in facts.stretched],
         "open_runs": [dict(each) for each in facts.runs],
+        "backfills": [dict(each) for each in facts.backfills],
         "failed_runs_24h": [dict(each) for each in facts.failures],
         "refused_races": facts.refused_races,
         "quarantine": [dict(each) for each in facts.quarantine],

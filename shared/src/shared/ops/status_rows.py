@@ -24,6 +24,7 @@ class Facts:
     refused_races: int
     budgets: Sequence[Any]
     runs: Sequence[Any]
+    backfills: Sequence[Any]
     failures: Sequence[Any]
     quarantine: Sequence[Any]
     dead_letters: Sequence[Any]
@@ -53,6 +54,10 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
             "SELECT state, sync_class, count(*) AS runs, min(requested_at) AS oldest_at, min(not_before) AS next_at"
             " FROM sync_runs WHERE state IN ('queued', 'requested', 'running', 'fetched') GROUP BY 1, 2"
             " ORDER BY array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], sync_class), 1"
+        ),
+        backfills=await database.fetch(
+            "SELECT state, count(*) AS partners FROM (SELECT DISTINCT ON (timing_partner_id) state FROM backfills"
+            " ORDER BY timing_partner_id, backfill_id DESC) AS newest GROUP BY 1 ORDER BY 1"
         ),
         failures=await database.fetch(
             "SELECT coalesce(error_code, state) AS code, count(*) AS runs FROM sync_runs"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+import structlog
 
 from shared.bus.inprocess import MOST_DEAD, InProcessBus
 from shared.bus.port import Delivery
@@ -124,3 +125,17 @@ async def test_dead_letters_that_nobody_reads_are_bounded(bus: InProcessBus, clo
         await turns(500)
     assert await patient.depth(DEAD_QUEUE) == MOST_DEAD
     await patient.close()
+
+
+async def test_what_is_logged_while_handling_says_of_which_run_and_message_it_is(bus: InProcessBus) -> None:
+    told: dict[str, object] = {}
+
+    async def handle(_delivery: Delivery) -> None:
+        told.update(structlog.contextvars.get_contextvars())
+
+    request = a_request()
+    await bus.consume([NEAR], handle, concurrency=1)
+    await bus.publish([request])
+    await turns()
+    assert told == {"run_id": request.correlation_id, "message_id": request.id}
+    assert structlog.contextvars.get_contextvars() == {}
