@@ -131,10 +131,9 @@ async def _list(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
         ]
         show.table("No bib any more", ("*it was", "event", "registration", "kind", "since", "*name"), lines)
     local = (moment or now).astimezone(zone)
-    again = (
-        f"; what happens from now on: hub bibs --race {wish.race_id} --since {local:%H:%M:%S}" if moment is None else ""
-    )
-    show.say(f"{show.many(len(rows), 'bib')} at {local:%Y-%m-%d %H:%M:%S} {local:%Z}{again}")
+    show.say(f"{show.many(len(rows), 'bib')} at {local:%Y-%m-%d %H:%M:%S} {local:%Z}.")
+    if moment is None:
+        show.say(f"What happens from now on: hub bibs --race {wish.race_id} --since {local:%H:%M:%S}")
 
 
 async def _happened(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
