@@ -1,15 +1,17 @@
 """What a forecast reads: each key with its limit and its races. And what it announces: the hours that do not fit."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import ceil
+from typing import Any
 
 from shared.cadences import Cadences, PlanSettings
 from shared.domain.budget import HOUR, usable_limit
 from shared.domain.forecast import Hour, Load, forecast
 from shared.postgres.pool import Connection
-from shared.postgres.schedules import RaceKey, event_times, hour_of, load_cadences
+from shared.postgres.schedules import EventTime, RaceKey, event_times, hour_of, load_cadences
 from shared.providers.registry import IDS, by_id
 
 #: How far ahead is looked.
@@ -94,6 +96,12 @@ async def _races(
         """,
         list(IDS),
     )
+    return await asyncio.to_thread(_loads, rows, times, cadences)  # a hundred thousand of them take seconds
+
+
+def _loads(
+    rows: Sequence[Any], times: Mapping[RaceKey, Sequence[EventTime]], cadences: Cadences
+) -> dict[tuple[int, str], dict[RaceKey, Load]]:
     found: dict[tuple[int, str], dict[RaceKey, Load]] = {}
     for row in rows:
         key = RaceKey(row["provider_id"], row["timing_partner_id"], row["race_id"])
