@@ -10,14 +10,14 @@ import pytest
 from fetcher import store
 from fetcher.ledger import Granted, Ledger, Wish
 from shared.contracts import ParticipantsFetched, SyncCompleted, SyncRequest
-from shared.domain.run import Mode, Reason, State, SyncClass
+from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.errors import Later, Never
 from shared.postgres import Database
 from shared.postgres.asks import ask
 from shared.providers.port import Consequence
 from shared.runtime import House
 from tests import fakes
-from tests.builders import NOON, PROVIDER, Tenant, a_race, a_removal_record, a_run, an_ask, at, body_of
+from tests.builders import NOON, PROVIDER, RACE, Tenant, a_race, a_removal_record, a_run, an_ask, at, body_of
 from tests.integration.fetcher.scripted import (
     SETTINGS,
     Provider,
@@ -344,3 +344,42 @@ async def test_a_request_of_an_unknown_key_is_never(
     await database.execute("DELETE FROM credentials")
     with pytest.raises(Never, match="does not exist"):
         await fetch(house, provider, request)
+
+
+async def test_a_paused_backfill_stops_at_its_page_and_goes_on_there(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    await database.execute("UPDATE events SET starts_at = $1", at(-365 * 86400))
+    wish = {"reason": Reason.BACKFILL, "sync_class": SyncClass.BACKFILL, "tail": timedelta(days=36500)}
+    request = await a_request(database, tenant, **wish)
+
+    async def pause() -> None:
+        await database.execute(
+            "INSERT INTO backfills (timing_partner_id, state, created_at) VALUES ($1, 'paused', $2)",
+            tenant.timing_partner_id,
+            NOON,
+        )
+
+    provider.before[2] = pause
+    await fetch(house, provider, request)
+    run = await the_run(database)
+    assert (run["state"], run["error_code"], run["pages"]) == (State.QUEUED, "paused", 2)
+    await database.execute("UPDATE backfills SET state = 'running'")
+    await database.execute("UPDATE sync_runs SET state = 'requested'")
+    await fetch(house, provider, request)
+    assert [each.get("after_registration_id") for each in provider.calls] == [None, "7049", "7099", "7119"]
+    assert published(house)[1] is not None
+
+
+async def test_a_races_history_is_one_call_and_a_keys_begins_with_the_platform(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    wish = {"kind": Kind.HISTORY, "reason": Reason.BACKFILL, "sync_class": SyncClass.BACKFILL}
+    await fetch(house, provider, await a_request(database, tenant, race_id=None, **wish))
+    assert provider.calls[-1]["start_date"] == "2000-01-01"
+    await database.execute("UPDATE sync_runs SET state = 'completed'")
+    assert isinstance(house.bus, fakes.RecordingBus)
+    house.bus.messages.clear()
+    await fetch(house, provider, await a_request(database, tenant, **wish))
+    assert provider.calls[-1]["path"] == f"/race/{RACE}"
+    assert len(provider.calls) == 2
