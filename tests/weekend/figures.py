@@ -43,6 +43,7 @@ def figures(name: str, played: Played, verdict: Verdict) -> Figures:
         "stretched_interval": round(max(played.stretched.values(), default=0.0)),
         "stretched_hours": len(played.stretched),
         "bib": _told(quantiles(verdict.bibs)),
+        "stretched_bib": _told(quantiles(verdict.stretched_bibs)),
         "bib_of_other_races": _told(quantiles(verdict.other_bibs)),
         "bibs_superseded": verdict.superseded,
         "bibs_unseen": verdict.unseen,

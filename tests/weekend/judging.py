@@ -60,7 +60,10 @@ class Verdict:
     in_brown_out: list[Aged] = field(default_factory=list)
     recovered_after: float = 0.0  # seconds after the brown-out until every race was as fresh as promised
     bibs: list[float] = field(default_factory=list)  # seconds from the provider's change to the event, race days
-    other_bibs: list[float] = field(default_factory=list)  # the same, of races that were not near
+    stretched_bibs: list[float] = field(
+        default_factory=list
+    )  # the same in stretched hours, as shares of the promised age
+    other_bibs: list[float] = field(default_factory=list)  # seconds, of races that were not near
     superseded: int = 0  # bibs that changed again before anybody could see them
     unseen: int = 0  # bibs of which no event came
     calls_by_hour: Counter[datetime] = field(default_factory=Counter)
@@ -95,10 +98,14 @@ class Verdict:
                 quantiles(self.bibs).p99 > BIB_P99,
                 f"a bib became an event in {quantiles(self.bibs).p99:.0f} s at p99; {BIB_P99:.0f} are promised",
             ),
+            (
+                quantiles(self.stretched_bibs).p99 > 1,
+                f"in stretched hours a bib took {quantiles(self.stretched_bibs).p99:.2f} of the promised age at p99",
+            ),
             (self.over > 0, f"{self.over} calls were above a key's limit"),
             (self.unseen > 0, f"{self.unseen} bibs never became an event"),
             (self.different > 0, f"{self.different} of {self.compared} people differ from the provider's"),
-            (not self.ages or not self.bibs, "nothing was measured"),
+            (not self.ages or not (self.bibs or self.stretched_bibs), "nothing was measured"),
         ]
         return [sentence for is_broken, sentence in said if is_broken]
 
@@ -169,6 +176,7 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
 def _judge_bibs(played: Played, verdict: Verdict) -> None:
     script = played.script
     told: dict[tuple[int, str | None], list[datetime]] = defaultdict(list)
+    owners = {race_id: partner for partner, race_id in played.copies}
     for each in played.told:
         told[each.registration_id, each.bib].append(each.at)
     of_person: dict[int, list[Given]] = defaultdict(list)
@@ -190,7 +198,12 @@ def _judge_bibs(played: Played, verdict: Verdict) -> None:
             if not _is_race_day(played.races[given.race_id], given.at):
                 verdict.other_bibs.append(seconds)
             elif not first_bad - timedelta(minutes=2) <= given.at < last_bad + timedelta(seconds=RECOVERY):
-                verdict.bibs.append(seconds)
+                promises = [played.promised(owners[given.race_id], moment) for moment in (given.at, came_at)]
+                promised = max((each for each in promises if each is not None), default=None)
+                if promised is None:
+                    verdict.bibs.append(seconds)
+                else:
+                    verdict.stretched_bibs.append(seconds / promised)
 
 
 def _is_race_day(history: Sequence[tuple[datetime, Race]], moment: datetime) -> bool:

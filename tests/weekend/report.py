@@ -18,8 +18,8 @@ MARKS = ("<!-- played: written by make weekend -->", "<!-- end of played -->")
 
 WHAT = {
     "weekend": "the whole weekend",
-    "half": "its Saturday morning at half the budget",
-    "one-key": "40 races of one key, on one Saturday morning",
+    "half": "its Saturday, 5 to 11 Eastern, at half the budget",
+    "one-key": "40 races of one key in these hours",
 }
 
 
@@ -35,6 +35,16 @@ def _of(name: str) -> Callable[[Figures], str]:
     return told
 
 
+def _shares(name: str) -> Callable[[Figures], str]:
+    """The p99 and the greatest of some shares."""
+
+    def told(figures: Figures) -> str:
+        of = figures[name]
+        return f"{of['p99']:.2f}, {of['most']:.2f}" if of["count"] else "–"
+
+    return told
+
+
 def _stretched(figures: Figures) -> str:
     if not figures["stretched"]["count"]:
         return "no hour"
@@ -42,7 +52,7 @@ def _stretched(figures: Figures) -> str:
 
 
 def _bibs(figures: Figures) -> str:
-    seen = figures["bib"]["count"] + figures["bib_of_other_races"]["count"]
+    seen = figures["bib"]["count"] + figures["stretched_bib"]["count"] + figures["bib_of_other_races"]["count"]
     return f"{seen:,}, {figures['bibs_superseded']}, {figures['bibs_unseen']}"
 
 
@@ -53,13 +63,11 @@ ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     (f"age of race-day races, s: p50 / p95 / p99 (≤ {AGE_P99:.0f}) / max", _of("age")),
     ("hours stretched, as announced before they began", _stretched),
     ("age in them, s: p50 / p95 / p99 / max", _of("stretched_age")),
-    (
-        "p99 and max of it, of what was promised then (≤ 1)",
-        lambda f: f"{f['stretched']['p99']:.2f}, {f['stretched']['most']:.2f}" if f["stretched"]["count"] else "–",
-    ),
+    ("of the age promised then: p99 (≤ 1), max", _shares("stretched")),
     (f"in the brown-out and {RECOVERY:.0f} s after it, s", _of("age_in_brown_out")),
     (f"all races fresh again after it, s (≤ {RECOVERY:.0f})", lambda f: f"{f['recovered_after']:.0f}"),
     (f"bib to event, race days, s: p50 / p95 / p99 (≤ {BIB_P99:.0f}) / max", _of("bib")),
+    ("in stretched hours, of the age promised then: p99 (≤ 1), max", _shares("stretched_bib")),
     ("bib to event, races not near their start, s", _of("bib_of_other_races")),
     ("bibs seen, changed again before, never seen", _bibs),
     ("calls, and the former way's", lambda f: f"{f['calls']:,} and {f['former_calls']:,}"),

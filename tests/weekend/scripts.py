@@ -10,22 +10,19 @@ from tests.weekend.play import Script
 #: Friday evening, when the bibs of the weekend begin to be handed out; it lasts until Sunday, 22:00.
 FRIDAY = datetime(2027, 6, 4, 18, tzinfo=EASTERN).astimezone(UTC)
 #: The hub begins with an empty database, and loads everybody before.
-LOADING = timedelta(hours=2)
+LOADING = timedelta(hours=1)
 
 NAMES = ("weekend", "half", "one-key")
 
 
 def script(name: str, seed: int) -> Script:
-    """``weekend``: all of it. ``half``: its Saturday at half the budget. ``one-key``: 40 races of one key."""
+    """``weekend``: all of it. ``half``: its busiest hours at half the budget. ``one-key``: 40 races of one key."""
     saturday = FRIDAY + timedelta(hours=6)
-    if name == "one-key":
-        calendar = busiest_weekend(seed, FRIDAY, Sizes(on_saturday=40, on_sunday=0, peak=None, together=40))
-        begins, ends = saturday + timedelta(hours=2), saturday + timedelta(hours=15)
-    else:
-        calendar = busiest_weekend(seed, FRIDAY, Sizes())
-        begins, ends = FRIDAY, FRIDAY + timedelta(hours=52)
-        if name == "half":
-            begins, ends = saturday + timedelta(hours=2), saturday + timedelta(hours=15)
+    begins, ends = FRIDAY, FRIDAY + timedelta(hours=52)
+    if name != "weekend":
+        begins, ends = saturday + timedelta(hours=5), saturday + timedelta(hours=11)
+    gathered = Sizes(on_saturday=40, on_sunday=0, peak=None, together=40)
+    calendar = busiest_weekend(seed, FRIDAY, gathered if name == "one-key" else Sizes())
     return Script(
         seed=seed,
         calendar=calendar,

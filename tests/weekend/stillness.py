@@ -3,7 +3,7 @@ that the database was asked for has been heard.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -22,17 +22,13 @@ class Statements:
     def __init__(self) -> None:
         self.under_way = 0
         self.begun = 0
-        self.none = asyncio.Event()
 
     def __enter__(self) -> None:
         self.begun += 1
         self.under_way += 1
-        self.none.clear()
 
     def __exit__(self, *_: object) -> None:
         self.under_way -= 1
-        if not self.under_way:
-            self.none.set()
 
 
 def counted(statements: Statements) -> type["asyncpg.Connection[Any]"]:
@@ -97,6 +93,9 @@ class Stillness:
     def __init__(self, statements: Statements, bell: "asyncpg.Connection[Any]") -> None:
         self._statements = statements
         self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Future[None] | None = None
+        selector = self._loop._selector  # type: ignore[attr-defined]  # every loop of asyncio's own has one
+        selector.select = self._watch(selector.select)
         self._loop.run_in_executor = self._errand  # type: ignore[assignment]  # this loop is ours alone
         self._bell = bell
         self._heard: dict[Bells, asyncio.Event] = {}
@@ -130,14 +129,25 @@ class Stillness:
             await self._barrier(list(self._heard.values()))
 
     async def _at_rest(self) -> None:
-        ready: Sequence[object] = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
-        while True:
-            if self._statements.under_way:
-                await self._statements.none.wait()
-            # We run now, so what is ready now is everything that could run without waiting for anything.
-            await asyncio.sleep(0)
-            if not ready and not self._statements.under_way:
-                return
+        """Return when the loop would wait for the outside, and nothing is on its way from there."""
+        self._waiting = self._loop.create_future()
+        await self._waiting
+
+    def _watch(self, select: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+        """The loop's own question to the system, which it asks with time to wait only when no code is ready to run."""
+
+        def watched(timeout: float | None = None) -> list[Any]:
+            waiting = self._waiting
+            if waiting is None or self._statements.under_way or (timeout is not None and timeout <= 0):
+                return select(timeout)
+            events = select(0)
+            if not events:
+                self._waiting = None
+                if not waiting.done():
+                    waiting.set_result(None)
+            return events
+
+        return watched
 
     async def _barrier(self, ears: list[asyncio.Event]) -> None:
         for each in ears:
