@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shared.domain.participant import Participant, Removal
 from tests.builders import EVENT, RACE, at
 from writer.merging import (
+    Decision,
     Loss,
     Outcome,
     Version,
@@ -19,6 +20,7 @@ from writer.merging import (
     judge_removal,
     latest_of_each,
     may_remove,
+    worth_telling,
 )
 
 BLANK = dict.fromkeys(Participant._fields)
@@ -229,6 +231,22 @@ def test_json_that_says_something_else_is_a_difference() -> None:
     before = a_participant(address='{"city":"Oslo"}')._asdict()
     after = a_participant(address='{"city":"Bergen"}')
     assert differences(before, after) == {"address": ({"city": "Oslo"}, {"city": "Bergen"})}
+
+
+def test_any_record_replaces_an_adopted_row_and_none_brings_back_whom_an_older_one_cannot() -> None:
+    adopted = Version(b"", at(9), at(9), at(9), is_removed=False)
+    assert judge(a_participant(modified=1), at(5), adopted) == Decision(
+        Outcome.UPDATED, write_fields=True, write_presence=False
+    )
+    gone = Version(b"", at(9), at(9), at(9), is_removed=True)
+    assert judge(a_participant(modified=1), at(5), gone).outcome is Outcome.STALE
+
+
+def test_of_an_adopted_row_only_what_both_systems_spell_alike_is_told() -> None:
+    changes = {"bib": (None, "7"), "payment_info": ({"race_fee": 0.0}, {"race_fee": None}), "notes": (None, "x")}
+    known = {"content_hash": b"1", "removed_at": None}
+    assert worth_telling(known, changes) == changes
+    assert worth_telling(known | {"content_hash": b""}, changes) == {"bib": (None, "7")}
 
 
 FIELDS = st.fixed_dictionaries(
