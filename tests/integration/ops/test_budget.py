@@ -102,3 +102,4 @@ async def test_the_status_tells_first_of_the_races_that_a_director_would_ask_abo
     said = (await hub("status")).out
     assert "in 2 h" in said
     assert "loading" in said
+    assert "Never loaded: 1 race starting within a day" in said

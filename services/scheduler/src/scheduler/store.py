@@ -276,6 +276,7 @@ async def make_due(connection: Connection, run: Overdue, at: datetime) -> None:
 async def clean_up(connection: Connection, now: datetime, archive_days: float) -> None:
     """Let go of what nobody can need any more."""
     await connection.execute("DELETE FROM calls WHERE counts_until < $1", now - timedelta(hours=2))
+    await connection.execute("DELETE FROM key_hours WHERE hour < $1", now - timedelta(days=30))
     await connection.execute("DELETE FROM raw_batches WHERE fetched_at < $1", now - timedelta(days=archive_days))
     await connection.execute("DELETE FROM applied_batches WHERE applied_at < $1", now - timedelta(days=30))
     await connection.execute("DELETE FROM replays WHERE finished_at < $1", now - timedelta(days=30))

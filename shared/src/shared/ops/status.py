@@ -68,6 +68,10 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         f"All calls to {each['provider']} are stopped until {show.stamp(each['until'])}: {each['reason']}."
         for each in facts.stops
     ]
+    if unloaded := [race for race in races if race.age is None and race.pace in {Pace.RACEDAY, Pace.NEAR}]:
+        lines.append(
+            f"Never loaded: {show.many(len(unloaded), 'race')} starting within a day; see: hub history --failed"
+        )
     for pace in Pace:
         late = [race for race in races if race.is_late and race.pace is pace]
         if late:
