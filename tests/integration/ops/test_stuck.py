@@ -7,7 +7,6 @@ import pytest
 
 from shared.postgres import Database
 from tests.integration.ops.command import Hub
-from tests.integration.ops.test_asking import alive
 
 NOW = datetime(2027, 5, 12, 12, tzinfo=UTC)
 PERSON = {"registration_id": 7001, "user": {"first_name": "Adalind"}}
@@ -41,6 +40,14 @@ async def filled(hub: Hub, database: Database) -> Hub:
     return hub
 
 
+async def alive(database: Database) -> None:
+    """Let the services look alive for a minute, however slow the machine."""
+    await database.execute(
+        "INSERT INTO service_beats SELECT name, gen_random_uuid(), clock_timestamp(), clock_timestamp() + interval"
+        " '1 minute' FROM unnest('{scheduler,fetcher,writer}'::text[]) AS name"
+    )
+
+
 async def test_a_record_is_shown_with_its_person_only_when_that_is_asked_for(filled: Hub) -> None:
     facts = await filled("quarantine", "show", "1")
     assert facts.code == 0
@@ -67,7 +74,7 @@ async def test_what_is_dropped_is_closed_and_kept(filled: Hub, database: Databas
 
 
 async def test_nothing_is_acted_on_without_saying_what(filled: Hub, database: Database) -> None:
-    await alive(database, "scheduler", "fetcher", "writer")
+    await alive(database)
     for words in (
         ("dead-letters", "drop"),
         ("quarantine", "replay"),
@@ -85,13 +92,15 @@ async def test_a_replay_needs_services_and_a_selection_that_holds_something(fill
     lonely = await filled("quarantine", "replay", "--all")
     assert lonely.code == 1
     assert "no service is running" in lonely.sentence
-    await alive(database, "scheduler", "fetcher", "writer")
+    await alive(database)
     nothing = await filled("quarantine", "replay", "--race", "71", "--no-wait")
     assert (nothing.code, "no open item fits" in nothing.sentence) == (2, True)
     begun = await filled("quarantine", "replay", "--race", "70", "--newer-than", "2027-05-12T11:00", "--no-wait")
     assert begun.code == 0
     assert "Begun with 2 items" in begun.out
     assert await database.fetchval("SELECT count(*) FROM replay_items") == 2
+    await database.execute("INSERT INTO public.timing_partners (company_name) VALUES ('Fast Timing')")
+    assert "replays    quarantine 0 of 2" in (await filled("status")).out
 
 
 async def test_ids_and_times_that_are_none_are_told_in_a_sentence(filled: Hub) -> None:

@@ -13,6 +13,7 @@ from shared.ops import show
 from shared.ops.budget_chart import until
 from shared.ops.desk import NEEDED, Desk, at_desk
 from shared.ops.freshness import Freshness, judge, worst
+from shared.ops.replaying import described as described_replay
 from shared.ops.selecting import Partner
 from shared.ops.status_rows import Facts, gather
 from shared.settings import load
@@ -172,6 +173,9 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
     show.say(f"failed     {failed} (24 h)")
     aside = ", ".join(f"{each['provider']} {each['rows']:,} {each['reason']}" for each in facts.quarantine) or "none"
     show.say(f"quarantine {aside}")
+    if facts.replays:
+        again = ", ".join(f"{each['what']} {each['finished']:,} of {each['items']:,}" for each in facts.replays)
+        show.say(f"replays    {again}")
     show.say(f"outbox     {facts.outbox:,} waiting; newest change {facts.newest_feed_id:,}")
     show.say(f"archive    {show.size(facts.archive_bytes)}")
 
@@ -267,6 +271,7 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
         "quarantine": [dict(each) for each in facts.quarantine],
         "dead_letters": [dict(each) for each in facts.dead_letters],
         "held_removals": [dict(each) for each in facts.held],
+        "replays": [described_replay(each) for each in facts.replays],
         "provider_stops": [dict(each) for each in facts.stops],
         "outbox": {"waiting": facts.outbox, "since": facts.outbox_since},
         "newest_feed_id": facts.newest_feed_id,

@@ -10,6 +10,7 @@ from shared.ops.freshness import Watched
 from shared.ops.selecting import Partner, all_partners
 from shared.postgres import Database
 from shared.postgres.beats import living
+from shared.postgres.replays import going_on
 from shared.postgres.schedules import RaceKey, event_times, hour_of, load_cadences
 
 
@@ -29,6 +30,7 @@ class Facts:
     quarantine: Sequence[Any]
     dead_letters: Sequence[Any]
     held: Sequence[Any]
+    replays: Sequence[Any]  # that are going on
     stops: Sequence[Any]
     stretched: Sequence[Any]  # hours to come in which race-day races are asked for less often
     outbox: int
@@ -77,6 +79,7 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
             "SELECT item_id, timing_partner_id AS partner_id, race_id, cardinality(registration_ids) AS people, active,"
             " held_at FROM held_removals WHERE resolved_at IS NULL ORDER BY 4 DESC"
         ),
+        replays=await going_on(database),
         stops=await database.fetch(
             "SELECT v.name AS provider, s.reason, s.until FROM provider_stops s"
             " JOIN public.providers v USING (provider_id) WHERE s.until > $1",

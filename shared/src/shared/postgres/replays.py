@@ -298,6 +298,11 @@ async def newest(database: Database, limit: int) -> list[Any]:
     return await database.fetch(f"{STANDING} ORDER BY asked_at DESC LIMIT $1", limit)
 
 
+async def going_on(database: Database) -> list[Any]:
+    """Replays that are not over, oldest first."""
+    return await database.fetch(f"{STANDING} WHERE r.finished_at IS NULL ORDER BY asked_at")
+
+
 async def written(database: Database, replay_id: UUID) -> dict[str, int]:
     """What a replay changed: registrations by kind; of a dry run, what it would change."""
     rows = await database.fetch(
