@@ -7,10 +7,10 @@ STAMP  := $(VENV)/.installed
 WHEELS := $(VENV)/.k8s
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format chaos weekend k8s bench lock clean
+.PHONY: help install demo test check format chaos weekend k8s bench bench-full lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with everything, the command .venv/bin/hub included
 
@@ -62,13 +62,24 @@ k8s: $(STAMP) ## hold overlays, alerts and dashboards to what they promise (need
 bench: $(STAMP) ## the benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
 
+# A competitor stays in an environment of its own: nothing of it comes near the hub's.
+DLT := .venv-dlt
+bench-full: $(STAMP) $(DLT)/.installed ## the long ones too: growth, and dlt doing the same (installs dlt beside the hub)
+	@$(BIN)/python -m tests.bench --full
+
+$(DLT)/.installed: tests/bench/competition/requirements.lock
+	@$(PYTHON) -m venv $(DLT)
+	@$(DLT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 UNLISTED := $(foreach name,shared scheduler fetcher writer bib-watcher runsignup-simulator,--no-emit-package $(name))
 COMPILE  := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet $(UNLISTED)
 lock: ## pin anew (needs uv); the locks carry hashes and no addresses
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
 	$(COMPILE) shared/pyproject.toml --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
+	echo 'dlt[postgres]' | $(COMPILE) - --output-file tests/bench/competition/requirements.lock
 
 clean: ## remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DLT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.telemetry.logging import configure_logging
-from tests.bench import loading, messages, report, restarting, scheduling, waiting, writing
+from tests.bench import competing, growing, loading, messages, report, restarting, scheduling, waiting, writing
 from tests.bench.figures import Figure
 from tests.bench.place import Place, a_place
 from tests.services import Unavailable
@@ -28,25 +28,32 @@ BENCHES: dict[str, Bench] = {
     "distributed": loading.distributed,
 }
 
+#: What takes longer, by `make bench-full`.
+LONG: dict[str, Bench] = {
+    "growing": growing.growing,
+    "competing": competing.competing,
+}
+
 
 def main() -> int:
     """Run the chosen ones; the exit code says only whether they could be run."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHES)}; all of them by default")
+    known = BENCHES | LONG
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(known)}; by default the short ones")
+    parser.add_argument("--full", action="store_true", help="the long ones too")
     parser.add_argument("--quick", action="store_true", help="one round of less, for CI; nothing is kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
-    if unknown := [each for each in options.names if each not in BENCHES]:
-        parser.error(f"there is no benchmark {unknown[0]}; choose from {', '.join(BENCHES)}")
+    if unknown := [each for each in options.names if each not in known]:
+        parser.error(f"there is no benchmark {unknown[0]}; choose from {', '.join(known)}")
+    names = options.names or [*(known if options.full else BENCHES)]
     for name in [each for each in os.environ if each.startswith(("HUB_", "DB_")) and not each.startswith("HUB_TEST_")]:
         del os.environ[name]  # a developer's own settings are not what is measured
     configure_logging("human", "WARNING")
     console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
     try:
         with a_place(console, rounds=1 if options.quick else 3, is_quick=options.quick) as place:
-            figures = [
-                figure for name in (options.names or BENCHES) for figure in asyncio.run(_measured(BENCHES[name], place))
-            ]
+            figures = [figure for name in names for figure in asyncio.run(_measured(known[name], place))]
     except Unavailable as why:
         print(f"bench: {why}", file=sys.stderr)
         return 1

@@ -169,8 +169,8 @@ async def invite(place: Place, count: int) -> People:
     return People(list(races), batches)
 
 
-async def measure(url: str, people: People) -> Round:
-    """One round in a database of its own."""
+async def measure(url: str, people: People, *, stored: int = 0) -> Round:
+    """One round in a database of its own, in which some others are ``stored`` already."""
     database = await Database.connect(url, name="bench")
     try:
         clock, random = SystemClock(), Random(88)
@@ -180,6 +180,8 @@ async def measure(url: str, people: People) -> Round:
         taking_part.watch("client", os.getpid())
         taking_part.watch("postgres", await processes.postgres(database))
         tenant = await a_partner(database)
+        if stored:
+            await _crowd(database, tenant, stored)
         handle = handler(house)
         await handle(_delivery(_races(tenant, people)))
         for table in ("bare", "bare_twice"):
@@ -188,12 +190,36 @@ async def measure(url: str, people: People) -> Round:
         bare_twice = await _take(taking_part, _copies(database, "bare_twice", tenant, people))
         new = await _take(taking_part, await batches(database, tenant, people, handle))
         unchanged = await _take(taking_part, await batches(database, tenant, people, handle))
-        stored = await database.fetchval("SELECT count(*) FROM participants")
-        assert stored == await database.fetchval("SELECT count(*) FROM bare"), "both must have stored everybody"
+        written = await database.fetchval("SELECT count(*) FROM participants") - stored
+        assert written == await database.fetchval("SELECT count(*) FROM bare"), "both must have stored everybody"
         await bus.close()
         return Round(bare, bare_twice, new, unchanged)
     finally:
         await database.close()
+
+
+async def _crowd(database: Database, tenant: Tenant, count: int) -> None:
+    """People of the same partner, a thousand a race, as wide as real ones; and their statistics, as after a minute."""
+    await database.execute(
+        """
+        INSERT INTO participants (provider_id, timing_partner_id, registration_id, race_id, event_id, user_id,
+            first_name, last_name, email, gender, phone, address, bib, age, registered_at, team_info, payment_info,
+            additional_data, provider_modified_at, content_hash, credentials_used, fetched_at, presence_at,
+            first_seen_at, changed_at)
+        SELECT $1, $2, (900000000 + n)::text, (700000 + n / 1000)::text, (800000 + n / 500)::text, n::text,
+            'First' || n % 977, 'Last' || n % 7919, 'runner' || n || '@example.com', 'F', '555-010-' || n % 10000,
+            '{"street": "427 Bay Rd", "city": "Kettle Creek", "state": "PA", "zipcode": "15000", "country_code": "US"}',
+            (n % 1000)::text, n % 80, $3, '{"team_id": null, "team_name": null}',
+            '{"race_fee": 45.00, "processing_fee": 3.70, "amount_paid": 48.70, "transaction_id": "ay_0000000006C5"}',
+            '{"giveaway": "M", "imported": false}', $3, decode(md5(n::text), 'hex'), 'bench', $3, $3, $3, $3
+        FROM generate_series(1, $4::integer) AS n
+        """,
+        PROVIDER.provider_id,
+        tenant.timing_partner_id,
+        datetime.now(UTC),
+        count,
+    )
+    await database.execute("ANALYZE hub.participants")
 
 
 def handler(house: House) -> Callable[[Delivery], Awaitable[None]]:

@@ -1,0 +1,162 @@
+"""The hub beside dlt: the same download from the same provider into the same server, in the same run."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from shared.domain.run import Mode
+from shared.ops.demo.provider import PretendProvider, pretend_provider
+from shared.postgres.asks import ask
+from tests.acceptance.house import Hub, wish
+from tests.bench.figures import Figure, Target, spread
+from tests.bench.hub import running, until_quiet
+from tests.bench.place import Place
+
+#: Where `make bench-full` has put dlt, in an environment of its own.
+PYTHON = Path(sys.prefix).parent / ".venv-dlt" / "bin" / "python"
+SCRIPT = Path(__file__).parent / "competition" / "load_with_dlt.py"
+SETTINGS = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "NORMALIZE__WORKERS": "2"}
+#: Races of several days began before today: the hub lists them from as far back.
+LOOK_BACK = timedelta(days=7)
+PEOPLE, PEOPLE_QUICK = 57_000, 10_000
+LOAD, SAME, FEW = WORK = (
+    "full load",
+    "everybody again, nothing changed",
+    "one per cent changed, the hub asking for what changed, dlt for everybody",
+)
+
+
+@dataclass(slots=True)
+class Round:
+    """Seconds of each piece of work, and how many people there were."""
+
+    people: int = 0
+    ours: dict[str, float] = field(default_factory=dict)
+    theirs: dict[str, float] = field(default_factory=dict)
+
+    def ahead(self, what: str) -> float:
+        return self.theirs[what] / self.ours[what]
+
+
+async def competing(place: Place) -> list[Figure]:
+    """A full load, everybody again, and a round after one per cent of the people changed: both ways."""
+    people = str(PEOPLE_QUICK if place.is_quick else PEOPLE)
+    rounds: list[Round] = []
+    for _ in range(place.rounds):
+        measured = Round()
+        words = ("--future-people", people, "--largest-event", "2501" if place.is_quick else "25001", "--warm")
+        async with pretend_provider(*words) as provider:
+            async with place.database_url() as database_url, running(provider, database_url, place.folder) as hub:
+                await _ours(*hub, measured)
+            async with place.database_url() as database_url:
+                await _theirs(provider, database_url, measured)
+        rounds.append(measured)
+        place.say(
+            f"competition, round {len(rounds)} of {place.rounds}: "
+            + ", ".join(f"{measured.ours[what]:.1f} s and dlt {measured.theirs[what]:.1f} s" for what in WORK)
+        )
+    return [
+        Figure(
+            f"{what}, embedded, against dlt",
+            median(each.ahead(what) for each in rounds),
+            "times as fast",
+            Target("≥", 4) if what == LOAD else None,
+            f"{rounds[0].people:,} people; ours {median(each.ours[what] for each in rounds):.1f} s,"
+            f" dlt {median(each.theirs[what] for each in rounds):.1f} s;"
+            f" {spread([each.ahead(what) for each in rounds])}",
+        )
+        for what in WORK
+    ]
+
+
+async def _ours(hub: Hub, processes: Any, into: Round) -> None:
+    await hub.provider.post("/config", forget_quota=True)
+    began = time.perf_counter()
+    await hub.onboard()
+    async with asyncio.timeout(600):
+        while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in another process
+            await asyncio.sleep(0.05)
+    into.ours[LOAD] = time.perf_counter() - began
+    into.people = await hub.count("SELECT count(*) FROM participants WHERE removed_at IS NULL")
+    await until_quiet(hub.database, processes)
+    into.ours[SAME] = await _round(hub, Mode.FULL)
+    await hub.provider.post("/mutate", kind="edited", count=into.people // 100)
+    into.ours[FEW] = await _round(hub, Mode.INCREMENTAL)
+    await until_quiet(hub.database, processes)
+
+
+async def _round(hub: Hub, mode: Mode) -> float:
+    """Ask for every race, as an operator would."""
+    await hub.provider.post("/config", forget_quota=True)
+    now, runs = datetime.now(UTC), 0
+    began = time.perf_counter()
+    async with hub.database.transaction("asking") as connection:
+        for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
+            runs += await ask(connection, wish(row, mode), now) is not None
+    done = "SELECT count(*) FROM sync_runs WHERE requested_at >= $1 AND state = 'completed'"
+    async with asyncio.timeout(300):
+        while await hub.count(done, now) < runs:  # noqa: ASYNC110 — as above
+            await asyncio.sleep(0.05)
+    return time.perf_counter() - began
+
+
+async def _theirs(provider: PretendProvider, database_url: str, into: Round) -> None:
+    """The same three, in the same order; the world has changed by one per cent already, and does so again."""
+    wanted = {
+        "url": provider.url,
+        "dsn": _with_host(database_url),
+        "since": (datetime.now(UTC) - LOOK_BACK).date().isoformat(),
+        "partners": [{"key": each.key, "secret": each.secret, "form": each.form} for each in await provider.partners()],
+    }
+    with TemporaryDirectory(prefix="hub-dlt-") as folder:
+        for what in WORK:
+            if what == FEW:
+                await provider.post("/mutate", kind="edited", count=into.people // 100)
+            await provider.post("/config", forget_quota=True)
+            began = time.perf_counter()
+            said = await _dlt(wanted | {"folder": folder})
+            into.theirs[what] = time.perf_counter() - began
+            if what == LOAD and said["rows"] < into.people:
+                raise RuntimeError(f"dlt stored {said['rows']} of {into.people} people")
+
+
+async def _dlt(wanted: dict[str, Any]) -> dict[str, Any]:
+    if not PYTHON.exists():
+        raise RuntimeError("dlt is not installed; say make bench-full, which installs it beside the hub")
+    process = await asyncio.create_subprocess_exec(
+        PYTHON,
+        SCRIPT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "RUNTIME__LOG_LEVEL": "ERROR",
+            "NORMALIZE__WORKERS": "2",
+        },
+        cwd=wanted["folder"],
+    )
+    out, complaints = await process.communicate(json.dumps(wanted).encode())
+    if process.returncode:
+        raise RuntimeError(f"dlt ended with {process.returncode}: {complaints.decode()[-500:]}")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def _with_host(url: str) -> str:
+    """The address with its socket's folder as the host: dlt takes no other form of it."""
+    parts = urlsplit(url)
+    hosts = parse_qs(parts.query).get("host")
+    if not hosts:
+        return url
+    return f"postgresql://{parts.username}:none@{quote(hosts[0], safe='')}:5432{parts.path}"
