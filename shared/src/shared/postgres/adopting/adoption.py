@@ -268,10 +268,10 @@ async def undo(url: str, *, sealer: Sealer) -> list[str]:
         await _require_quiet(connection)
         async with connection.transaction():
             exchanged = await moving.noted(connection, "table")
-            if KEYS in exchanged:
-                await _open_keys(connection, found, sealer)
             views = await moving.noted(connection, "view")
             await _require_no_strangers(connection, list(views))
+            if KEYS in exchanged:
+                await _open_keys(connection, found, sealer)
             for view in reversed(views.values()):
                 await connection.execute(f"DROP {view['kind']} {named(view['schema'])}.{named(view['name'])}")
             links = await moving.noted(connection, "constraint")
