@@ -1,9 +1,13 @@
 """All history: planned, started, paused, killed, and complete in the end; and what it may cost the fresh: nothing."""
 
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from shared.ops import backfill_switches as switches
+from shared.postgres import Connection
 from tests.acceptance.house import SERVICES, Hub, distributed_hub, embedded_hub, until
 from tests.integration.ops.command import Hub as Command
 
@@ -46,8 +50,8 @@ async def test_history_is_planned_started_and_complete(database_url: str, tmp_pa
 
 
 HISTORY = (
-    "--partners", "3", "--events", "60", "--future-events", "4", "--people", "5000", "--future-people", "400",
-    "--largest-event", "200", "--latency", "0.05",
+    "--partners", "3", "--events", "40", "--future-events", "4", "--people", "2000", "--future-people", "400",
+    "--largest-event", "200", "--latency", "0.1",
 )  # fmt: skip
 
 
@@ -60,19 +64,17 @@ async def test_after_a_kill_of_everything_it_goes_on_at_the_page(
     async with distributed_hub(database_url, amqp_url, tmp_path, *HISTORY) as hub:
         await hub.onboard()
         await until(hub.loaded, "the first load")
-        command = Command(tmp_path, HUB_DATABASE_URL=database_url, HUB_SECRET_KEY="")
-        assert (await command("backfill", "start")).code == 0
-        await until(lambda: _pages(hub, 20), "some pages of the past")
+        await _switch(hub, switches.start)
+        await until(lambda: _pages(hub, 10), "some pages of the past")
         for each in SERVICES:
             await hub.kill(each)
         for each in SERVICES:
             await hub.start(each)
-        await until(lambda: _pages(hub, 30), "pages after the kill")
-        assert (await command("backfill", "pause")).code == 0
+        await until(lambda: _pages(hub, 18), "pages after the kill")
+        await _switch(hub, switches.pause)
         await until(lambda: _rests(hub), "the runs to rest")
-        assert (await command("backfill", "resume")).code == 0
-        done = await command("backfill", "status", "--wait", seconds=90)
-        assert done.code == 0, done.out
+        await _switch(hub, switches.resume)
+        await until(lambda: _finished(hub), "the end", 90)
         twice = await hub.count(
             "SELECT (SELECT count(*) FROM calls c JOIN sync_runs r USING (run_id)"
             "   WHERE r.reason = 'backfill' AND r.kind = 'race' AND c.outcome IS DISTINCT FROM 'unused')"
@@ -81,6 +83,17 @@ async def test_after_a_kill_of_everything_it_goes_on_at_the_page(
         assert 0 <= twice <= 4
         found = await hub.compare("all")
         assert (found.missing, found.surplus, found.different) == ([], [], {})
+
+
+async def _switch(hub: Hub, switch: Callable[[Connection, int, datetime], Awaitable[object]]) -> None:
+    """What the command does, for every partner."""
+    for partner_id in hub.keys.values():
+        async with hub.database.transaction("switching") as connection:
+            await switch(connection, partner_id, datetime.now(UTC))
+
+
+async def _finished(hub: Hub) -> bool:
+    return await hub.count("SELECT count(*) FROM backfills WHERE state = 'finished'") == len(hub.keys)
 
 
 async def _pages(hub: Hub, number: int) -> bool:

@@ -107,6 +107,9 @@ async def test_the_key_of_keys_is_changed_without_a_gap(hub: Hub, database: Data
     former, new = hub.settings["HUB_SECRET_KEY"], new_key()
     assert (await hub("partner", "reseal", HUB_SECRET_KEY=new)).code == 1
     sealed = await database.fetchval("SELECT sealed_secret FROM credentials")
+    doctor = await hub("doctor", "--json", HUB_SECRET_KEY=new, HUB_FORMER_SECRET_KEYS=former)
+    verdicts = {each["name"]: each["verdict"] for each in doctor.document["findings"]}
+    assert verdicts["secret key"] == "warn"
     both = await hub("partner", "reseal", "--json", HUB_SECRET_KEY=new, HUB_FORMER_SECRET_KEYS=former)
     assert both.document == {"keys": 1, "resealed": 1, "unopened": []}
     assert await database.fetchval("SELECT sealed_secret FROM credentials") != sealed

@@ -134,13 +134,14 @@ async def _secret_key(desk: Desk) -> Finding:
     ids = [
         row["credential_id"] for row in await desk.database.fetch("SELECT credential_id FROM credentials ORDER BY 1")
     ]
-    closed = []
+    closed, former = [], 0
     async with desk.database.connection("reading keys") as connection:
         for each in ids:
             stored = await load_credential(connection, each)
             try:
                 if stored is not None:
                     stored.open(sealer)
+                    former += not sealer.is_present(stored.sealed_secret, stored.row_name)
             except Never:
                 closed.append(str(each))
     if closed:
@@ -150,6 +151,9 @@ async def _secret_key(desk: Desk) -> Finding:
             f"{len(closed)} of {len(ids)} stored keys do not open (credentials {', '.join(closed[:5])})",
             "set the HUB_SECRET_KEY that they were sealed with, or enter them again with hub partner add",
         )
+    if former:
+        what = f"{former} of {len(ids)} stored keys are sealed with a former one"
+        return Finding("secret key", Verdict.WARN, what, "hub partner reseal, then take HUB_FORMER_SECRET_KEYS away")
     opened = f"opens all {len(ids)} stored keys" if ids else "usable; no key is stored yet"
     return Finding("secret key", Verdict.OK, opened)
 
