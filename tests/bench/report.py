@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figures import Figure, number
+from tests.bench.history import remember
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -48,6 +49,7 @@ def keep(figures: Sequence[Figure]) -> None:
     stored: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     merged = {each["name"]: each for each in stored} | measured
     RESULTS.write_text(json.dumps(list(merged.values()), ensure_ascii=False, indent=2) + "\n")
+    remember({each.name: each.figure for each in figures})
     text = README.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
