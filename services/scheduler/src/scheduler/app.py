@@ -1,14 +1,14 @@
 """The scheduler, put together."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
 
 from scheduler import store
 from scheduler.backfilling import feed
-from scheduler.foreseeing import plan
+from scheduler.foreseeing import foreseeing
 from scheduler.handlers import LEASE_GRACE, forget_messages, tick
 from scheduler.looking import Look, look
 from scheduler.measuring import measure
@@ -43,19 +43,17 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
     consumer = await house.bus.consume([SCHEDULE_QUEUE], on_sync_completed, concurrency=1, prefetch=20)
     if not house.bus.is_durable:
         await forget_messages(house)
-    await consume_until_stopping(house, [consumer], _looking(house, settings, bell), replaying(house))
+    await consume_until_stopping(
+        house, [consumer], _looking(house, settings, bell), replaying(house), foreseeing(house, settings)
+    )
 
 
 async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Event) -> None:
     cleaned = house.clock.now()
     measured, summarised = cleaned - MEASURE_EVERY * 2, cleaned - SUMMARISE_EVERY * 2
-    planned: datetime | None = None
     while not house.stopping.is_set():
         house.beat("scheduler")
         try:
-            if planned is None or (house.clock.now() - planned).total_seconds() >= settings.plan_seconds:
-                planned = house.clock.now()
-                await plan(house, settings, planned)
             more = False
             seen = await _look(house, settings)
             if not seen.is_idle:

@@ -7,10 +7,21 @@ import structlog
 
 from scheduler.settings import SchedulerSettings
 from shared.domain.forecast import Hour
+from shared.errors import Later
 from shared.postgres.forecasting import announce, foresee, load_budgets
 from shared.runtime import House
 
 log = structlog.get_logger()
+
+
+async def foreseeing(house: House, settings: SchedulerSettings) -> None:
+    """Plan now and every few minutes until cancelled, beside the ticks: many races take seconds to walk ahead."""
+    while True:
+        try:
+            await plan(house, settings, house.clock.now())
+        except Later as error:
+            log.warning("The plan waits.", action="plan_waits", error=str(error))
+        await house.clock.sleep(settings.plan_seconds)
 
 
 async def plan(house: House, settings: SchedulerSettings, now: datetime) -> None:
