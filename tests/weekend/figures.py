@@ -58,6 +58,7 @@ def figures(name: str, played: Played, verdict: Verdict) -> Figures:
         "runs_that_failed": dict(Counter(run["state"] for run in played.runs if run["state"] in {"failed", "expired"})),
         "jumps": played.jumps,
         "seconds": round(played.seconds),
+        "processor_seconds": round(played.processor_seconds),
         "broken": verdict.broken(),
         "age_series": _ages([*verdict.ages, *verdict.in_brown_out]),
         "call_series": [

@@ -107,6 +107,7 @@ class Played:
     killed: int = 0  # consumers that were at work when the replica was killed
     jumps: int = 0
     seconds: float = 0.0  # by the wall
+    processor_seconds: float = 0.0  # of this process: all services, the provider and the clock, without PostgreSQL
 
     def promised(self, partner: int, moment: datetime) -> float | None:
         """How old a race-day race of a partner might be then, where a longer interval was announced beforehand."""
@@ -156,6 +157,7 @@ async def play(script: Script, database_url: str, say: Callable[[str], None]) ->
                 await each.kill(stage.stillness)
     played.jumps = clock.jumps
     played.seconds = time.monotonic() - began
+    played.processor_seconds = time.process_time()
     return played
 
 
