@@ -152,7 +152,7 @@ def _lister(shelf: Shelf) -> Callable[..., None]:
         elif not rows:
             show.say("Nothing is stuck here.")
         else:
-            columns = (">item", "*type", ">partner", "race", "*reason", "*cause", "last (UTC)", ">times")
+            columns = (">item", "*type", ">partner", "race", "*reason", "cause", "last (UTC)", ">times")
             show.table(None, columns, [_line(row) for row in rows])
 
     return list_
