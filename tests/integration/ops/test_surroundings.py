@@ -109,9 +109,15 @@ async def test_without_an_address_the_embedded_database_is_started_for_the_time_
 
 
 @pytest.mark.parametrize("json", [True, False])
-async def test_ctrl_c_is_how_following_the_feed_ends(hub: Hub, json: bool) -> None:
+async def test_ctrl_c_is_how_following_the_feed_ends(hub: Hub, database: Database, json: bool) -> None:
     process = await hub.start("changes", "--follow", *(["--json"] if json else []))
-    await asyncio.sleep(2.5)  # it says nothing until something changes
+    looking = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'hub:operator' AND query LIKE '%FROM change_batches%'"
+    )
+    async with asyncio.timeout(30):
+        while not await database.fetchval(looking):  # noqa: ASYNC110 — it happens in another process, and says nothing
+            await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = await asyncio.wait_for(process.communicate(), 10)
     assert (process.returncode, out, err) == (0, b"", b"")
