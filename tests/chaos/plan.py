@@ -99,6 +99,7 @@ class Storm:
     patience: float = 25.0  # how long an order to die waits for somebody at that moment, a fault for a call it strikes
     quiet: float = 45.0  # how long the hub has to be in step again
     world: tuple[str, ...] = ()  # options of the simulator; none: the storm's own world
+    settings: tuple[tuple[str, str], ...] = ()  # of the services, beside the storm's own
     without: str = ""  # a guard that is switched off: what the storm must notice
 
     @property

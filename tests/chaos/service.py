@@ -17,8 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orjson import loads
-
 ORDERS = Path(os.environ.get("CHAOS_ORDERS", "."))
 #: Written to for each batch that the inbox knew already: what is appended outlives kill -9.
 SWALLOWED = ORDERS / "swallowed"
@@ -76,10 +74,8 @@ def place_moments(service: str) -> None:
         if len(messages) > 1 and taken(f"{service}.in_page"):
             await publish_all(self, messages[:1])
             die()
-        if any(each.type.startswith("participants.fetched") for each in messages):
-            again = loads(messages[0].body)["data"]["attempt"] > 1
-            if taken(f"{service}.lose") or (again and taken(f"{service}.lose_again")):
-                messages = messages[1:]  # a broker that confirms, and loses
+        if any(each.type.startswith("participants.fetched") for each in messages) and taken(f"{service}.lose"):
+            messages = messages[1:]  # a broker that confirms, and loses
         await publish_all(self, messages)
 
     async def publishing_one(self: aio_pika.Exchange, *arguments: Any, **named: Any) -> Any:
@@ -194,6 +190,7 @@ def without_attempts() -> None:
         SELECT DISTINCT ON (b.sequence) b.* FROM applied_batches b
         WHERE b.run_id = $1 AND EXISTS (SELECT 1 FROM jsonb_array_elements($2::jsonb) AS r
             WHERE b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
+        ORDER BY b.sequence, b.attempt
     """
 
 

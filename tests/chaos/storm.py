@@ -107,7 +107,7 @@ async def _place(storm: Storm, ground: Ground, folder: Path) -> AsyncIterator[We
                 "CHAOS_WITHOUT": storm.without,
             }
 
-        environment = COMPRESSED | (FULL_PASSES if storm.full_passes else {})
+        environment = COMPRESSED | (FULL_PASSES if storm.full_passes else {}) | dict(storm.settings)
         hub = await stack.enter_async_context(
             distributed_hub(
                 url,
