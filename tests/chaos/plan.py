@@ -94,11 +94,13 @@ class Storm:
     replicas: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 1))
     clock_offset: float = 0.0  # the provider's clock against the database's, in seconds
     skews: tuple[float, ...] = (0.0,)  # our machines' clocks against the database's; each process has one of them
+    begins_loaded: bool = False  # the storm begins when every race is loaded, instead of at once
     full_passes: bool = False  # every few seconds, instead of each night
     seconds: float = STORM_SECONDS
     patience: float = 25.0  # how long an order to die waits for somebody at that moment, a fault for a call it strikes
     quiet: float = 45.0  # how long the hub has to be in step again
     world: tuple[str, ...] = ()  # options of the simulator; none: the storm's own world
+    kinds: tuple[str, ...] = ()  # of what happens at the provider all the while; none: the whole of a race morning
     settings: tuple[tuple[str, str], ...] = ()  # of the services, beside the storm's own
     without: str = ""  # a guard that is switched off: what the storm must notice
 

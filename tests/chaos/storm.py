@@ -180,7 +180,10 @@ async def _storm(weather: Weather) -> Snapshot:
     """Partners are entered, the morning goes on, misfortunes strike; what the tables were in its middle."""
     hub, storm = weather.hub, weather.storm
     await hub.onboard()
-    await hub.provider.post("/pace", per_second=PER_SECOND, kinds=MORNING)
+    if storm.begins_loaded:
+        await until(hub.loaded, "every race to be loaded before the storm", START_SECONDS)
+    kinds = {kind: weight for kind, weight in MORNING.items() if kind in (storm.kinds or MORNING)}
+    await hub.provider.post("/pace", per_second=PER_SECOND, kinds=kinds)
     began = time.monotonic()
 
     async def later(seconds: float) -> None:

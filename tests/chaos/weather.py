@@ -64,7 +64,7 @@ class Weather:
             "database_restarted": self._database_restarted,
             "database_read_only": self._database_read_only,
             "database_full": self._database_full,
-            "message_lost": lambda _: self._order("fetcher.lose"),
+            "message_lost": lambda each: self._order(each.target or "fetcher.lose"),
             "budget_spent": self._budget_spent,
             "race_away": lambda each: self._mutated(each, "race_left_list", "race_returned"),
             "right_withdrawn": lambda each: self._mutated(each, "permission_revoked", "permission_restored"),

@@ -19,6 +19,8 @@ from shared.bus.topology import SCHEDULE_QUEUE
 from shared.clock import wait
 from shared.errors import Later
 from shared.postgres import summary
+from shared.postgres.truths import check
+from shared.postgres.truths.every import TRUTHS
 from shared.runtime import House
 from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
@@ -27,6 +29,7 @@ from shared.telemetry import metrics
 log = structlog.get_logger()
 
 MEASURE_EVERY = timedelta(seconds=15)
+CHECK_EVERY = timedelta(minutes=5)
 CLEAN_UP_EVERY = timedelta(minutes=5)
 SUMMARISE_EVERY = timedelta(hours=1)
 
@@ -51,6 +54,7 @@ async def run(house: House, settings: SchedulerSettings | None = None) -> None:
 async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Event) -> None:
     cleaned = house.clock.now()
     measured, summarised = cleaned - MEASURE_EVERY * 2, cleaned - SUMMARISE_EVERY * 2
+    checked = cleaned  # the first look comes after a while: what was away is being caught up just now
     while not house.stopping.is_set():
         house.beat("scheduler")
         try:
@@ -66,6 +70,9 @@ async def _looking(house: House, settings: SchedulerSettings, bell: asyncio.Even
                 measured = now
                 async with house.database.connection("measuring") as connection:
                     await measure(connection, now, min(now - before, MEASURE_EVERY * 4))
+            if house.clock.now() - checked > CHECK_EVERY:
+                checked = house.clock.now()
+                await self_check(house)
             if settings.summary_file is not None and house.clock.now() - summarised > SUMMARISE_EVERY:
                 summarised = house.clock.now()
                 await summarise(house, settings.summary_file)
@@ -84,6 +91,17 @@ async def _look(house: House, settings: SchedulerSettings) -> Look:
     unheard = timedelta(seconds=settings.request_seconds)
     async with house.database.connection("looking for what is due") as connection:
         return await look(connection, house.clock.now(), unheard=unheard, grace=LEASE_GRACE)
+
+
+async def self_check(house: House) -> None:
+    """Look at what must always be true; failures are a metric, and lines in `hub status`."""
+    async with house.database.transaction("checking") as connection:
+        for each in await check(connection, TRUTHS, house.clock.now()):
+            metrics.checks_broken.labels(each.name).set(each.broken)
+            if each.broken:
+                log.warning(
+                    each.means, action="check_broken", check=each.name, broken=each.broken, such_as=each.examples
+                )
 
 
 async def summarise(house: House, path: Path) -> None:

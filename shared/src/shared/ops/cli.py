@@ -22,6 +22,7 @@ from shared.ops import (
     bibs,
     budget,
     cadence,
+    checking,
     doctor,
     explain,
     feed,
@@ -70,6 +71,7 @@ for module in (
     injecting,
     stuck,
     redoing,
+    checking,
     doctor,
 ):
     module.register(app)

@@ -11,6 +11,7 @@ from shared.domain.budget import HOUR
 from shared.domain.cadence import Cadence, Pace
 from shared.ops import show
 from shared.ops.budget_chart import until
+from shared.ops.checking import told
 from shared.ops.desk import NEEDED, Desk, at_desk
 from shared.ops.freshness import Freshness, judge, worst
 from shared.ops.replaying import described as described_replay
@@ -22,6 +23,9 @@ SERVICES = (*NEEDED, "bib-watcher")
 
 #: Races told one by one; --json tells all that are late or start within a day.
 MOST_RACES = 10
+
+#: Checks whose subject has lines of its own above.
+TOLD_BETTER = frozenset({"fresh", "outbox_drains"})
 
 #: An outbox row older than this means that nobody publishes.
 OUTBOX_PATIENCE = timedelta(seconds=30)
@@ -113,6 +117,11 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         lines.append(f"{show.many(aside, 'row')} in quarantine; see: hub quarantine list")
     if facts.refused_races:
         lines.append(f"{show.many(facts.refused_races, 'race')} not readable with the key; see: hub history --failed")
+    lines += [
+        f"Check {each.name} at {each.checked_at:%H:%M}: {told(each)}"
+        for each in facts.broken
+        if each.name not in TOLD_BETTER
+    ]
     if facts.outbox_since is not None and facts.now - facts.outbox_since > OUTBOX_PATIENCE:
         lines.append(
             f"{show.many(facts.outbox, 'message')} not published for {show.since(facts.outbox_since, facts.now)}."
@@ -274,6 +283,10 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
         "replays": [described_replay(each) for each in facts.replays],
         "provider_stops": [dict(each) for each in facts.stops],
         "outbox": {"waiting": facts.outbox, "since": facts.outbox_since},
+        "broken_checks": [
+            {"name": each.name, "broken": each.broken, "examples": each.examples, "checked_at": each.checked_at}
+            for each in facts.broken
+        ],
         "newest_feed_id": facts.newest_feed_id,
         "archive_bytes": facts.archive_bytes,
     }

@@ -12,6 +12,7 @@ from shared.postgres import Database
 from shared.postgres.beats import living
 from shared.postgres.replays import going_on
 from shared.postgres.schedules import RaceKey, event_times, hour_of, load_cadences
+from shared.postgres.truths import Checked, last_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,18 @@ class Facts:
     held: Sequence[Any]
     replays: Sequence[Any]  # that are going on
     stops: Sequence[Any]
+    broken: Sequence[Checked]  # truths that did not hold when they were checked last
     stretched: Sequence[Any]  # hours to come in which race-day races are asked for less often
     outbox: int
     outbox_since: datetime | None
     newest_feed_id: int
     archive_bytes: int
+
+
+async def broken_truths(database: Database) -> list[Checked]:
+    """What the scheduler, or `hub check`, found broken the last time."""
+    async with database.connection("reading checks") as connection:
+        return [each for each in await last_checked(connection) if each.broken]
 
 
 async def gather(database: Database, base: CadenceValues, now: datetime) -> Facts:
@@ -80,6 +88,7 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
             " held_at FROM held_removals WHERE resolved_at IS NULL ORDER BY 4 DESC"
         ),
         replays=await going_on(database),
+        broken=await broken_truths(database),
         stops=await database.fetch(
             "SELECT v.name AS provider, s.reason, s.until FROM provider_stops s"
             " JOIN public.providers v USING (provider_id) WHERE s.until > $1",

@@ -43,6 +43,7 @@ dead_letters = Counter("hub_dead_letters", "Messages given up", ["queue", "reaso
 outbox_published = Counter("hub_outbox_published", "Messages relayed from the outbox", ["type"])
 
 # Being stuck
+checks_broken = Gauge("hub_check_broken", "Things that break a truth, as checked last", ["check"])
 open_items = Gauge("hub_open_items", "Items that wait for a person", ["kind", "reason"])
 
 # Promises
