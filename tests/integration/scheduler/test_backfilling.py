@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from scheduler.backfilling import feed
-from scheduler.handlers import tick
+from scheduler.handlers import forget_messages, tick
 from scheduler.settings import SchedulerSettings
 from shared.ops import backfill_switches as switches
 from shared.postgres import Database
@@ -195,3 +196,37 @@ async def test_a_key_that_waits_for_budget_lets_the_others_go_on(
         await database.fetchval("SELECT state FROM backfills WHERE timing_partner_id = $1", other.timing_partner_id)
         == "finished"
     )
+
+
+async def test_after_a_restart_of_the_bus_a_run_goes_on_behind_what_is_written(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    """Of three pages two are written: the run is requested again as it was then, and is not given up."""
+    await switch(database, "start", tenant)
+    await listed(database, house)
+    run_id = await database.fetchval("SELECT run_id FROM sync_runs WHERE kind = 'race' ORDER BY race_id LIMIT 1")
+    progress = {
+        "stage": "participants", "last_id": 299, "sequence": 3, "ranges": [[1, 1, 3]], "records": 300, "pages": 3,
+        "marks": [[1, 99, 100, 1], [2, 199, 200, 2], [3, 299, 300, 3]],
+    }  # fmt: skip
+    await database.execute(
+        "UPDATE sync_runs SET state = 'running', attempt = 1, started_at = $2, deadline_at = $2, progress = $3"
+        " WHERE run_id = $1",
+        run_id,
+        NOON,
+        orjson.dumps(progress).decode(),
+    )
+    await database.execute(
+        "INSERT INTO applied_batches (run_id, attempt, sequence, type, applied_at)"
+        " SELECT $1, 1, n, 'participants.fetched.v1', $2 FROM generate_series(1, 2) AS n",
+        run_id,
+        NOON,
+    )
+    house.clock.pass_(1)  # type: ignore[attr-defined]
+    await forget_messages(house)
+    row = await database.fetchrow("SELECT state, progress FROM sync_runs WHERE run_id = $1", run_id)
+    assert row is not None
+    saved = orjson.loads(row["progress"])
+    assert (row["state"], saved["last_id"], saved["ranges"]) == ("requested", 199, [[1, 1, 2]])
+    sent = "SELECT count(*) FROM outbox WHERE correlation_id = $1"
+    assert await database.fetchval(sent, run_id) == 2

@@ -15,6 +15,7 @@ from enum import StrEnum
 from shared.domain.run import Kind, Mode
 
 Range = tuple[int, int, int]  # attempt, first and last sequence
+Mark = tuple[int, int, int, int]  # at a page's end: sequence, last id, records, pages
 
 
 class Stage(StrEnum):
@@ -46,6 +47,7 @@ class Progress:
     last_count: int = 0  # people on the last page of this list
     longest: int = 0  # on its longest one
     is_doubted: bool = False  # its end was seen once and is asked for again
+    marks: tuple[Mark, ...] = ()  # of a full pass: where each of its pages ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ def after_page(
         first_page_newest=got.newest_modified if progress.pages == 0 else progress.first_page_newest,
         newest_modified=newest,
     )
+    if mode is Mode.FULL and progress.stage is Stage.PARTICIPANTS and got.last_id is not None:
+        done = replace(done, marks=(*progress.marks, (last, got.last_id, done.records, done.pages)))
     if not is_last(progress.stage, mode, got.count, smallest_page):
         return replace(done, last_count=got.count, longest=max(progress.longest, got.count), is_doubted=False)
     if mode is Mode.FULL and progress.stage is Stage.PARTICIPANTS and is_doubtful(progress):

@@ -89,7 +89,8 @@ def restore(saved: dict[str, Any], kind: Kind, *, of_race: bool = True) -> Progr
         return begin(kind, of_race=of_race)
     moments = {name: _moment(saved[name]) for name in ("first_call_at", "first_answer_at")}
     ranges = tuple((int(a), int(b), int(c)) for a, b, c in saved["ranges"])
-    return Progress(**{**saved, **moments, "ranges": ranges, "stage": Stage(saved["stage"])})
+    marks = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in saved.get("marks", ()))
+    return Progress(**{**saved, **moments, "ranges": ranges, "marks": marks, "stage": Stage(saved["stage"])})
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from scheduler import replay_store, store
 from scheduler.looking import Look
+from scheduler.rewinding import rewind
 from scheduler.settings import SchedulerSettings
 from shared.domain.cadence import Pace
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
@@ -133,11 +134,13 @@ async def _promote(house: House, now: datetime) -> None:
 async def forget_messages(house: House) -> None:
     """After a restart of a process that was its own bus: what was on its way is gone.
 
-    Requests are sent again; runs that had begun are given up at once, and what they were about is due. Broker content
-    is never the only copy of a fact, so nothing else is lost.
+    Requests are sent again; runs that had begun are given up at once, and what they were about is due; those of a
+    backfill go on behind what is written. Broker content is never the only copy of a fact, so nothing else is lost.
     """
     now = house.clock.now()
     forever = now + timedelta(days=36500)
+    async with house.database.transaction("putting a backfill's runs back") as connection:
+        await rewind(connection)
     while await _give_up(house, deadline_before=forever, begun_before=forever) == store.PORTION:
         pass
     while await _send_again(house, now) == store.PORTION:
