@@ -177,7 +177,11 @@ def list_(json: show.Json = False) -> None:
             for partner in partners
             for first, key in _first(partner.keys)
         ]
-        show.table(None, (">id", "*partner", ">credential", "*provider", "key", "*state", ">races", ">people"), rows)
+        show.table(None, (">id", "*partner", ">credential", "*provider", "key", "state", ">races", ">people"), rows)
+        for partner in partners:
+            for key in partner.keys:
+                if key.state_reason and partner.is_enabled:
+                    show.say(f"Credential {key.credential_id} is {key.state}: {key.state_reason}.")
 
     at_desk(work)
 
@@ -189,8 +193,7 @@ def _first(keys: tuple[Key, ...]) -> list[tuple[bool, Key | None]]:
 def _state(partner: Partner, key: Key | None) -> str:
     if key is None:
         return "no key"
-    state = key.state if partner.is_enabled else "disabled"
-    return f"{state} ({key.state_reason})" if key.state_reason and partner.is_enabled else state
+    return key.state if partner.is_enabled else "disabled"
 
 
 def describe(partner: Partner) -> dict[str, object]:
