@@ -97,8 +97,8 @@ class Storm:
     begins_loaded: bool = False  # the storm begins when every race is loaded, instead of at once
     full_passes: bool = False  # every few seconds, instead of each night
     seconds: float = STORM_SECONDS
-    patience: float = 25.0  # how long an order to die waits for somebody at that moment, a fault for a call it strikes
-    quiet: float = 45.0  # how long the hub has to be in step again
+    patience: float = 60.0  # how long an order to die waits for somebody at that moment, a fault for a call it strikes
+    quiet: float = 90.0  # how long the hub has to be in step again: a busy machine is slow, which is no defect
     world: tuple[str, ...] = ()  # options of the simulator; none: the storm's own world
     kinds: tuple[str, ...] = ()  # of what happens at the provider all the while; none: the whole of a race morning
     settings: tuple[tuple[str, str], ...] = ()  # of the services, beside the storm's own

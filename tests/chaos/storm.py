@@ -68,7 +68,7 @@ async def ride_out(storm: Storm, ground: Ground) -> Verdict:
     began = time.monotonic()
     verdict = Verdict(storm.seed)
     with tempfile.TemporaryDirectory(prefix="hub-chaos-") as folder:
-        async with _place(storm, ground, Path(folder)) as weather:
+        async with place(storm, ground, Path(folder)) as weather:
             await _rage(weather, verdict)
             verdict.notes += [f"never struck: {each}" for each in weather.missed()]
     verdict.seconds = round(time.monotonic() - began, 1)
@@ -76,7 +76,7 @@ async def ride_out(storm: Storm, ground: Ground) -> Verdict:
 
 
 @asynccontextmanager
-async def _place(storm: Storm, ground: Ground, folder: Path) -> AsyncIterator[Weather]:
+async def place(storm: Storm, ground: Ground, folder: Path) -> AsyncIterator[Weather]:
     """A hub over a fresh database and virtual host, each service behind doors of its own."""
     name = f"chaos_{storm.seed}_{time.time_ns()}"
     url = await _create(ground.postgres.url, name)

@@ -196,26 +196,26 @@ class Weather:
         place = list(hub.keys).index(key)
         mine = f"(SELECT fingerprint FROM credentials ORDER BY credential_id OFFSET {place} LIMIT 1)"
         limit = spent.get(key, 0) + 2
-        await self._patiently(
+        await self.patiently(
             f"UPDATE provider_keys SET calls_per_hour = {limit} WHERE fingerprint = {mine} RETURNING 1"
         )
         await asyncio.sleep(strike.seconds)
-        postponed = await self._patiently("SELECT count(*) FROM sync_runs WHERE error_code = 'budget'")
+        postponed = await self.patiently("SELECT count(*) FROM sync_runs WHERE error_code = 'budget'")
         told = (await hub.provider.get("/audit"))["credentials"][key]["max_in_any_hour"]
         # What was on its way to the provider when the limit was set is not held against it.
         self.over_budget += max(0, told - limit - 2)
-        await self._patiently(f"UPDATE provider_keys SET calls_per_hour = NULL WHERE fingerprint = {mine} RETURNING 1")
-        await self._patiently(
+        await self.patiently(f"UPDATE provider_keys SET calls_per_hour = NULL WHERE fingerprint = {mine} RETURNING 1")
+        await self.patiently(
             "WITH freed AS (UPDATE sync_runs SET not_before = now() WHERE state = 'queued' AND not_before > now()"
             " RETURNING 1) SELECT count(*) + 1 FROM freed"
         )
         return postponed > 0
 
-    async def _patiently(self, statement: str) -> int:
+    async def patiently(self, statement: str, *arguments: object) -> int:
         """A statement's number, as soon as it has one and the database takes it; 0 when it never has."""
         for _ in range(int(self.storm.patience / 0.2)):
             with contextlib.suppress(Later):
-                if number := await self.hub.database.fetchval(statement):
+                if number := await self.hub.database.fetchval(statement, *arguments):
                     return int(number)
             await asyncio.sleep(0.2)
         return 0
