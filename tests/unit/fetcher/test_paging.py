@@ -175,3 +175,16 @@ def walk(kind: Kind, pages: list[int]) -> Progress:
         got = Received(count, last_id if count else None, 1, None, NOON, batches=-(-count // 500))
         progress = after_page(progress, got, attempt=1, mode=Mode.FULL, removals=False, smallest_page=50)
     return progress
+
+
+@pytest.mark.parametrize(("people", "is_doubted"), [(2500, True), (2499, False)])
+def test_an_empty_page_behind_a_single_full_one_is_asked_for_once_more(people: int, is_doubted: bool) -> None:
+    """Else one lie removes those behind it: a race of 2,510 people lacks ten, too few to be held."""
+
+    def page(progress: Progress, count: int) -> Progress:
+        got = received(count, last_id=7001 if count else None)
+        return after_page(progress, got, attempt=1, mode=Mode.FULL, removals=False, smallest_page=50, full_page=2500)
+
+    ended = page(page(begin(Kind.RACE), people), 0)
+    assert (ended.stage is Stage.PARTICIPANTS, ended.is_doubted) == (is_doubted, is_doubted)
+    assert page(ended, 0).stage is Stage.DONE or not is_doubted

@@ -96,6 +96,7 @@ async def fetch(run: Run) -> None:
             mode=request.mode,
             removals=request.removals and request.removed_after is not None,
             smallest_page=run.provider.capabilities.smallest_default_page,
+            full_page=run.settings.page_size,
         )
         if not await store.save(house.database, run.claimed, run.progress, house.clock.now() + run.lease):
             raise LeaseLost

@@ -92,9 +92,16 @@ def next_stage(stage: Stage, *, removals: bool) -> Stage:
 
 
 def after_page(
-    progress: Progress, got: Received, *, attempt: int, mode: Mode, removals: bool, smallest_page: int
+    progress: Progress,
+    got: Received,
+    *,
+    attempt: int,
+    mode: Mode,
+    removals: bool,
+    smallest_page: int,
+    full_page: int | None = None,
 ) -> Progress:
-    """The progress once a page's batches have been confirmed."""
+    """The progress once a page's batches have been confirmed. ``full_page`` is how many people were asked for."""
     first = progress.sequence + 1
     last = progress.sequence + got.batches
     newest = max((each for each in (progress.newest_modified, got.newest_modified) if each is not None), default=None)
@@ -115,16 +122,19 @@ def after_page(
         done = replace(done, marks=(*progress.marks, (last, got.last_id, done.records, done.pages)))
     if not is_last(progress.stage, mode, got.count, smallest_page):
         return replace(done, last_count=got.count, longest=max(progress.longest, got.count), is_doubted=False)
-    if mode is Mode.FULL and progress.stage is Stage.PARTICIPANTS and is_doubtful(progress):
+    if mode is Mode.FULL and progress.stage is Stage.PARTICIPANTS and is_doubtful(progress, full_page):
         return replace(done, is_doubted=True)
     return replace(
         done, stage=next_stage(progress.stage, removals=removals), page=1, last_id=None, last_count=0, longest=0
     )
 
 
-def is_doubtful(progress: Progress) -> bool:
-    """Whether an empty page comes where a list of several pages hardly ever ends: behind one that is no shorter."""
-    return not progress.is_doubted and progress.pages > 1 and progress.last_count == progress.longest > 0
+def is_doubtful(progress: Progress, full_page: int | None) -> bool:
+    """Whether an empty page comes where a list hardly ever ends: behind one that is no shorter than those before it, or
+    behind a single one that is full."""
+    if progress.is_doubted or progress.last_count == 0 or progress.last_count < progress.longest:
+        return False
+    return progress.pages > 1 or (full_page is not None and progress.last_count >= full_page)
 
 
 def extend(ranges: Sequence[Range], attempt: int, first: int, last: int) -> tuple[Range, ...]:
