@@ -12,7 +12,7 @@ from random import Random
 from runsignup_simulator import World
 from runsignup_simulator.model import Race, Registration
 from runsignup_simulator.mutations import Asked
-from runsignup_simulator.targets import has_bib
+from runsignup_simulator.targets import copies_of, has_bib
 from tests.weekend.calendar import Calendar, at, timed
 
 #: A third of the bibs is handed out in the last three hours before the first start, the rest since Friday evening.
@@ -78,7 +78,8 @@ def _bibs(world: World, race: Race, begins: datetime, rng: Random, most: int) ->
     ]
     gun = first_gun(race)
     for person in rng.sample(wearers, min(len(wearers), most)):
-        world.put(race.race_id, person._replace(bib=None))
+        for each in (person, *copies_of(world, race, person)):
+            world.put(race.race_id, each._replace(bib=None))
         late = rng.random() < LATE_SHARE
         given_at = (
             _between(rng, gun - LATE, gun - LAST_MINUTES) if late else _between(rng, begins, max(begins, gun - LATE))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from runsignup_simulator.model import Race
 from tests.weekend.calendar import AFTER, BEFORE, at, timed
-from tests.weekend.play import Given, Played
+from tests.weekend.play import Given, Played, Told
 
 #: How often each race is looked at, to see how old what the hub knows of it is.
 LOOK = timedelta(seconds=5)
@@ -176,15 +176,19 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
 def _judge_bibs(played: Played, verdict: Verdict) -> None:
     script = played.script
     told: dict[tuple[int, str | None], list[datetime]] = defaultdict(list)
+    of_whom: dict[int, list[Told]] = defaultdict(list)
     owners = {race_id: partner for partner, race_id in played.copies}
     for each in played.told:
         told[each.registration_id, each.bib].append(each.at)
+        of_whom[each.registration_id].append(each)
     of_person: dict[int, list[Given]] = defaultdict(list)
     for given in played.given:
         of_person[given.registration_id].append(given)
     first_bad, last_bad = script.brown_out or (script.ends, script.ends)
     for changes in of_person.values():
         for place, given in enumerate(changes):
+            if not place and _worn(of_whom[given.registration_id], given):
+                continue  # a bundle's copy wore it already: nothing changed, and nothing is told
             came_at = min((each for each in told[given.registration_id, given.bib] if each >= given.at), default=None)
             ends_at = [played.gone.get(given.registration_id), *(each.at for each in changes[place + 1 :][:1])]
             next_at = min((each for each in ends_at if each is not None), default=None)
@@ -204,6 +208,12 @@ def _judge_bibs(played: Played, verdict: Verdict) -> None:
                     verdict.bibs.append(seconds)
                 else:
                     verdict.stretched_bibs.append(seconds / promised)
+
+
+def _worn(told: Sequence[Told], given: Given) -> bool:
+    """Whether somebody was known to wear the bib that they were given."""
+    before = [each for each in told if each.at < given.at]
+    return bool(before) and before[-1].bib == given.bib
 
 
 def _is_race_day(history: Sequence[tuple[datetime, Race]], moment: datetime) -> bool:

@@ -18,7 +18,7 @@ MARKS = ("<!-- played: written by make weekend -->", "<!-- end of played -->")
 
 WHAT = {
     "weekend": "the whole weekend",
-    "half": "its Saturday, 5 to 11 Eastern, at half the budget",
+    "half": "its Saturday, 6 to 9 Eastern, at half the budget",
     "one-key": "40 races of one key in these hours",
 }
 

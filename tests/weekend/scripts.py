@@ -20,7 +20,7 @@ def script(name: str, seed: int) -> Script:
     saturday = FRIDAY + timedelta(hours=6)
     begins, ends = FRIDAY, FRIDAY + timedelta(hours=52)
     if name != "weekend":
-        begins, ends = saturday + timedelta(hours=5), saturday + timedelta(hours=11)
+        begins, ends = saturday + timedelta(hours=6), saturday + timedelta(hours=9)
     gathered = Sizes(on_saturday=40, on_sunday=0, peak=None, together=40)
     calendar = busiest_weekend(seed, FRIDAY, gathered if name == "one-key" else Sizes())
     return Script(

@@ -95,7 +95,8 @@ def test_a_brown_out_is_judged_by_how_soon_all_are_fresh_again(race: Race) -> No
         ([(100, "5")], [(130, "5")], [30.0], 0, 0),
         ([(100, "5"), (110, "6")], [(130, "6")], [20.0], 1, 0),
         ([(100, "5")], [], [], 0, 1),
-        ([(100, "5")], [(90, "5")], [], 0, 1),
+        ([(100, "5")], [(90, "5")], [], 0, 0),  # known to wear it already
+        ([(100, "5")], [(90, "6")], [], 0, 1),
     ],
 )
 def test_a_bib_is_seen_superseded_or_lost(
