@@ -18,7 +18,7 @@ from tests import services
 from tests.acceptance.house import until
 from tests.chaos.plan import Storm
 from tests.chaos.service import SERVICES
-from tests.chaos.storm import START_SECONDS, place
+from tests.chaos.storm import place
 from tests.chaos.weather import Ground, Weather
 
 PARTS = (*SERVICES, "broker", "database")
@@ -60,7 +60,7 @@ async def measure(times: int, ground: Ground) -> dict[str, list[float]]:
                 await weather.hub.start(service)
             platform = asyncio.create_task(weather.hub.supervise())
             await weather.hub.onboard()
-            await until(weather.hub.loaded, "the first load", START_SECONDS)
+            await until(weather.hub.loaded, "the first load", 120)
             try:
                 for _ in range(times):
                     for part in PARTS:
