@@ -1,7 +1,6 @@
 """What only a broker of its own process can do to us: die, pause, cut the connection, refuse, count crashes."""
 
 import asyncio
-import time
 from random import Random
 from urllib.parse import urlsplit
 
@@ -231,11 +230,10 @@ async def test_a_broker_that_cannot_be_used_is_said_so_without_the_password(
         "nobody there": f"amqp://{parts.username}:hunter2@127.0.0.1:1{parts.path}",
         "no address": "hunter2",
     }[change]
-    began = time.monotonic()
     with structlog.testing.capture_logs() as logs, pytest.raises(kind) as raised:
-        await connect(url)
+        async with asyncio.timeout(30):
+            await connect(url)
     assert "hunter2" not in f"{raised.value} {logs}"
-    assert time.monotonic() - began < 10
 
 
 async def test_only_the_declared_is_declared_again_by_the_next_connection(amqp_url: str) -> None:
