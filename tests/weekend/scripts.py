@@ -9,8 +9,8 @@ from tests.weekend.play import Script
 
 #: Friday evening, when the bibs of the weekend begin to be handed out; it lasts until Sunday, 22:00.
 FRIDAY = datetime(2027, 6, 4, 18, tzinfo=EASTERN).astimezone(UTC)
-#: The hub begins with an empty database, and loads everybody before.
-LOADING = timedelta(hours=1)
+#: The hub begins with an empty database, so long before: early enough to announce the hours that do not fit a budget.
+LOADING = timedelta(hours=4)
 
 NAMES = ("weekend", "half", "one-key")
 
