@@ -65,8 +65,8 @@ async def test_the_storm_notices_that_the_cursor_rule_is_switched_off(ground: Gr
 
 
 async def test_the_storm_notices_that_the_removal_guard_is_switched_off(ground: Ground) -> None:
-    lie = Strike(0.0, "fault", "empty_answer", details=(("endpoint", "participants"), ("times", 3)))
-    verdict = await one_idea(ground, lie, without="removals", full_passes=True)
+    lie = Strike(0.0, "fault", "empty_answer", details=(("endpoint", "participants"),))  # all the storm long
+    verdict = await one_idea(ground, lie, without="removals", full_passes=True, seconds=8.0)
     assert verdict.falsely_removed, verdict
 
 
