@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.telemetry.logging import configure_logging
-from tests.bench import competing, growing, loading, messages, report, restarting, scheduling, waiting, writing
+from tests.bench import competing, growing, loading, messages, report, restarting, scheduling, waiting, walls, writing
 from tests.bench.figures import Figure
 from tests.bench.place import Place, a_place
 from tests.services import Unavailable
@@ -30,6 +30,7 @@ BENCHES: dict[str, Bench] = {
 
 #: What takes longer, by `make bench-full`.
 LONG: dict[str, Bench] = {
+    "walls": walls.walls,
     "growing": growing.growing,
     "competing": competing.competing,
 }

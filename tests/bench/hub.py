@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -49,10 +49,16 @@ def environment_of(provider: PretendProvider, database_url: str, amqp_url: str |
 
 @asynccontextmanager
 async def running(
-    provider: PretendProvider, database_url: str, folder: Path, amqp_url: str | None = None, *, fetchers: int = 1
+    provider: PretendProvider,
+    database_url: str,
+    folder: Path,
+    amqp_url: str | None = None,
+    *,
+    fetchers: int = 1,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[Hub, Processes]]:
     """All four services in one process, or, given a broker, one process each."""
-    environment = environment_of(provider, database_url, amqp_url)
+    environment = environment_of(provider, database_url, amqp_url) | dict(settings or {})
     commands: dict[str, tuple[str, ...]] = {"hub": EMBEDDED}
     if amqp_url is not None:
         commands = {each: ("-m", each) for each in SERVICES}

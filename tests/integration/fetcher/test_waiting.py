@@ -27,14 +27,17 @@ from tests.integration.fetcher.scripted import (
 
 
 async def occupy(database: Database, house: House) -> Callable[[], Awaitable[object]]:
-    """Let calls of another key be in flight in every slot; how to end them."""
-    await database.execute("INSERT INTO provider_keys (provider_id, fingerprint) VALUES (2, 'theirs')")
+    """Let a call of another key be in flight in every slot; how to end them."""
     ledger = Ledger(database, SETTINGS)
-    wish = Wish(PROVIDER.provider_id, "theirs", "runsignup:unregistered", SyncClass.NEAR, False, UUID(int=1))
-    granted = [await ledger.reserve(wish, house.clock.now()) for _ in range(SETTINGS.calls_in_flight)]
+    granted: list[tuple[Wish, object]] = []
+    for number in range(SETTINGS.calls_in_flight):
+        key = f"theirs {number}"
+        await database.execute("INSERT INTO provider_keys (provider_id, fingerprint) VALUES (2, $1)", key)
+        wish = Wish(PROVIDER.provider_id, key, "runsignup:unregistered", SyncClass.NEAR, False, UUID(int=1))
+        granted.append((wish, await ledger.reserve(wish, house.clock.now())))
 
     async def end() -> None:
-        for each in granted:
+        for wish, each in granted:
             assert isinstance(each, Granted)
             await ledger.finish(wish, each, "ok", house.clock.now())
 

@@ -24,6 +24,7 @@ CALM = Situation(
     block_reason=None,
     slots=(FREE, Slot(1, None, at(-1))),
     other_waits=False,
+    others_exist=False,
 )
 
 
@@ -61,8 +62,16 @@ def test_without_a_free_slot_it_is_a_matter_of_seconds() -> None:
     assert decide(replace(CALM, slots=(replace(OURS, number=0), THEIRS)), 900, "ours") == Hold(fair=False)
 
 
-def test_a_key_takes_both_slots_while_nobody_else_waits() -> None:
+def test_the_only_key_takes_both_slots() -> None:
     assert decide(replace(CALM, slots=(FREE, OURS)), 900, "ours") == Go(0)
+
+
+def test_the_last_free_slot_is_not_for_a_key_that_holds_one() -> None:
+    """Both of its answers may take half a minute, and another key may come by at any moment."""
+    assert decide(replace(CALM, slots=(FREE, OURS), others_exist=True), 900, "ours") == Hold(fair=True)
+    assert decide(replace(CALM, slots=(FREE, THEIRS), others_exist=True), 900, "ours") == Go(0)
+    two_free = (FREE, OURS, replace(FREE, number=2))
+    assert decide(replace(CALM, slots=two_free, others_exist=True), 900, "ours") == Go(0)
 
 
 def test_a_key_with_a_slot_leaves_the_other_to_who_waits() -> None:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from fetcher.budget import Hold
-from fetcher.gate import Gate
+from fetcher.budget import Hold, Postpone
+from fetcher.gate import BREATHER, PATIENCE, Gate
 from fetcher.ledger import Granted, Ledger, Wish
 from shared.bus.lanes import TRICKLE
 from shared.domain.run import SyncClass
@@ -22,12 +22,13 @@ class OneSlot:
     def __init__(self, bells: Bells) -> None:
         self.bells = bells
         self.free = False
+        self.fair = False
         self.granted: list[SyncClass] = []
         self.given_back = 0
 
     async def reserve(self, wish: Wish, now: datetime) -> Granted | Hold:
         if not self.free:
-            return Hold(fair=False)
+            return Hold(fair=self.fair)
         self.free = False
         self.granted.append(wish.sync_class)
         return Granted(len(self.granted), now)
@@ -74,3 +75,24 @@ async def test_the_nearest_goes_first_and_a_farther_one_now_and_then(ledger: One
         await asyncio.gather(opening, *entering, return_exceptions=True)
     near = [SyncClass.RACEDAY] * (TRICKLE - 1)
     assert ledger.granted == [*near, SyncClass.BACKFILL, *near, SyncClass.ROUTINE]
+
+
+async def test_who_waits_long_for_a_call_of_the_same_key_goes_back_to_the_database(
+    ledger: OneSlot, bells: Bells
+) -> None:
+    """All races of a key whose answers take half a minute would fill every place here."""
+    clock = ManualClock()
+    gate = Gate(cast(Ledger, ledger), clock, bells)
+    opening = asyncio.create_task(gate.run())
+    ledger.fair = True
+    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY)))
+    try:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not entering.done()
+        clock.pass_(PATIENCE.total_seconds())
+        async with asyncio.timeout(10):
+            assert await entering == Postpone(clock.now() + BREATHER, "slot")
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)

@@ -6,6 +6,7 @@ However many requests wait here, the database is asked once or twice for each ca
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from fetcher.budget import Hold, Postpone
 from fetcher.ledger import MARGIN, Granted, Ledger, Wish
@@ -17,11 +18,17 @@ from shared.telemetry import metrics
 
 #: How often a waiting gate looks without having heard that a call ended.
 LOOK_SECONDS = 0.5
+#: How long a call waits for others of its own key to end. Then its run goes back to the database for a moment: a key
+#: whose answers take half a minute must not have all its races wait here, in everybody's places.
+PATIENCE = timedelta(seconds=10)
+#: For how long.
+BREATHER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     arrival: int
+    came_at: datetime
     wish: Wish
     answer: "asyncio.Future[Granted | Postpone]"
 
@@ -41,15 +48,14 @@ class Gate:
         """Wait for a slot (seconds); a call that may not go out for longer is answered at once with Postpone."""
         self._arrivals += 1
         answer: asyncio.Future[Granted | Postpone] = asyncio.get_running_loop().create_future()
-        entry = _Waiting(self._arrivals, wish, answer)
+        entry = _Waiting(self._arrivals, self._clock.now(), wish, answer)
         self._waiting.append(entry)
         self._bell.set()
-        came = self._clock.now()
         try:
             return await answer
         finally:
             self._waiting.remove(entry)
-            metrics.slot_wait_seconds.observe((self._clock.now() - came).total_seconds())
+            metrics.slot_wait_seconds.observe((self._clock.now() - entry.came_at).total_seconds())
 
     async def run(self) -> None:
         """Answer those who wait, until cancelled; the errors of the ledger are theirs."""
@@ -82,7 +88,10 @@ class Gate:
             if isinstance(verdict, Hold):
                 if not verdict.fair:
                     return
-                not_their_turn.add(entry.wish.fingerprint)
+                if asked - entry.came_at >= PATIENCE and not entry.answer.done():
+                    entry.answer.set_result(Postpone(asked + BREATHER, "slot"))
+                else:
+                    not_their_turn.add(entry.wish.fingerprint)
             elif not entry.answer.done():
                 entry.answer.set_result(verdict)
                 self._grants += isinstance(verdict, Granted)

@@ -123,7 +123,7 @@ class Ledger:
             f"slots:{wish.caller}",
         )
         assert counts is not None
-        slots, other_waits = await self._slots(connection, wish, now)
+        slots, other_waits, others_exist = await self._slots(connection, wish, now)
         stopped = key["stopped_until"] is not None and key["stopped_until"] > now
         situation = Situation(
             now=now,
@@ -134,20 +134,23 @@ class Ledger:
             block_reason=key["stop_reason"] if stopped else key["block_reason"],
             slots=slots,
             other_waits=other_waits,
+            others_exist=others_exist,
         )
         return situation, allowed
 
-    async def _slots(self, connection: Connection, wish: Wish, now: datetime) -> tuple[tuple[Slot, ...], bool]:
-        """The slots, and whether another key without one waits for one."""
+    async def _slots(self, connection: Connection, wish: Wish, now: datetime) -> tuple[tuple[Slot, ...], bool, bool]:
+        """The slots, whether another key without one waits for one, and whether there are other keys at all."""
         statement = """
             SELECT slot, fingerprint, leased_until,
                 EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $1 AND fingerprint <> $3 AND waits_until > $4
                     AND NOT EXISTS (SELECT 1 FROM call_slots s
-                        WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $4)) AS other_waits
+                        WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $4)) AS other_waits,
+                EXISTS (SELECT 1 FROM provider_keys k JOIN credentials c USING (fingerprint)
+                    WHERE k.provider_id = $5 AND k.fingerprint <> $3 AND c.state = 'active') AS others_exist
             FROM call_slots WHERE caller = $1 AND slot < $2 ORDER BY slot
             """
         count = self._settings.calls_in_flight
-        rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now)
+        rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now, wish.provider_id)
         if len(rows) < count:
             await connection.execute(
                 "INSERT INTO call_slots (caller, slot, leased_until)"
@@ -155,8 +158,9 @@ class Ledger:
                 wish.caller,
                 count,
             )
-            rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now)
-        return tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows), rows[0]["other_waits"]
+            rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now, wish.provider_id)
+        slots = tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows)
+        return slots, rows[0]["other_waits"], rows[0]["others_exist"]
 
     async def _grant(self, connection: Connection, wish: Wish, slot: int, now: datetime) -> Granted:
         call_id: int = await connection.fetchval(
