@@ -362,6 +362,16 @@ async def test_a_bib_change_asks_for_its_race_once_more(database: Database, hous
     )
 
 
+async def test_a_follow_up_that_loses_a_message_holds_up_its_race_no_longer_than_a_race_day_run(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    """Chaos, seeds 71 and 99: its batch was lost, and nobody asked for the race until its deadline, ten minutes later."""
+    await written(database, tenant, {7001: "5"})
+    await swept(house)
+    (request,) = await follow_ups(database)
+    assert request.deadline_seconds == SETTINGS.deadline_raceday_seconds == 180
+
+
 async def test_many_changes_of_a_race_are_followed_up_by_one_run(
     database: Database, house: House, tenant: Tenant
 ) -> None:

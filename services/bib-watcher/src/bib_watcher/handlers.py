@@ -99,7 +99,7 @@ async def _act(
         mode=Mode.INCREMENTAL,
         removals=wanted.removals,
         race_id=group.race_id,
-        deadline_seconds=600,
+        deadline_seconds=settings.deadline_raceday_seconds,
         needs_fresh=True,
     )
 

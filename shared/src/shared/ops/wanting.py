@@ -15,6 +15,8 @@ from shared.providers.registry import by_id
 
 #: From a run's first call: a long queue of pages and batches is ahead of some of them.
 DEADLINE_SECONDS = 1800
+#: The same for what changed only: on a race morning a lost message must not hold up the race for longer.
+SOON_SECONDS = 180
 
 #: A race that is asked for again and again is asked for no more often than this: who presses ten times pays for two.
 SPACING = timedelta(seconds=5)
@@ -141,7 +143,7 @@ async def ask_races(desk: Desk, job: Job, races: Sequence[Race], *, full: bool, 
             removals=True,
             race_id=race.race_id,
             event_ids=(event_id,) if event_id else (),
-            deadline_seconds=DEADLINE_SECONDS,
+            deadline_seconds=DEADLINE_SECONDS if full else SOON_SECONDS,
             spacing=SPACING,
             needs_fresh=True,
         )
