@@ -365,7 +365,7 @@ async def test_a_bib_change_asks_for_its_race_once_more(database: Database, hous
 async def test_a_follow_up_that_loses_a_message_holds_up_its_race_no_longer_than_a_race_day_run(
     database: Database, house: House, tenant: Tenant
 ) -> None:
-    """Chaos, seeds 71 and 99: its batch was lost, and nobody asked for the race until its deadline, ten minutes later."""
+    """Chaos, seeds 71 and 99: its batch was lost, and its race waited for its deadline, ten minutes later."""
     await written(database, tenant, {7001: "5"})
     await swept(house)
     (request,) = await follow_ups(database)
