@@ -24,6 +24,7 @@ from shared.postgres import Database
 from shared.providers.port import Credential
 from shared.providers.registry import PROVIDERS, open_client
 from shared.runtime import House
+from shared.runtime.service import collect_less_often
 from shared.settings import Settings, load
 from tests.bench import processes
 from tests.bench.figures import Figure, Target, middle, middle_round, spread
@@ -281,6 +282,7 @@ def _copies(database: Database, table: str, tenant: Tenant, people: People) -> l
 
 def _forget_what_is_held() -> None:
     """Keep the collector from walking through everybody whom this process holds and no writer would."""
+    collect_less_often()  # as a service does
     gc.collect()
     gc.freeze()
 

@@ -5,6 +5,7 @@ period → close the broker → close the database.
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -48,11 +49,22 @@ def services() -> dict[str, Service]:
     return {each.name: each.load() for each in entry_points(group="project88hub.services")}
 
 
+def collect_less_often() -> None:
+    """Let the garbage collector look at 20,000 new objects at a time, not at 700.
+
+    A page or a batch is thousands of dicts at once, and none of them is part of a cycle: looked through again and
+    again, they took an eighth of the writer's time (4.7 against 4.1 s for 100,000 new people, 1.3 against 1.1 for
+    unchanged ones).
+    """
+    gc.set_threshold(20_000, 20, 20)
+
+
 async def run(names: list[str], settings: Settings, *, guest: Service | None = None) -> None:
     """Run services in this process until told to stop (SIGTERM, Ctrl-C), or until the ``guest`` returns.
 
     Raises what ended them: Stop when a person has to act, Later when the database or the broker is not there.
     """
+    collect_less_often()
     known = services()
     loop = asyncio.get_running_loop()
     async with open_house(settings, name="+".join(names)) as house, serving_health(settings):
