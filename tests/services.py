@@ -345,10 +345,19 @@ class PrivateBroker(_ManagedBroker):
             await asyncio.to_thread(self._start)
 
     async def pause(self) -> None:
-        await asyncio.to_thread(self._ctl, "set_vm_memory_high_watermark", "0")
+        await asyncio.to_thread(self._set_watermark, "0")
 
     async def resume(self) -> None:
-        await asyncio.to_thread(self._ctl, "set_vm_memory_high_watermark", "0.4")
+        await asyncio.to_thread(self._set_watermark, "0.4")
+
+    def _set_watermark(self, share: str) -> None:
+        """Set it, once the broker can be told: it may be starting again just now."""
+        for _ in range(20):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self._ctl("set_vm_memory_high_watermark", share)
+                return
+            time.sleep(0.5)
+        self._ctl("set_vm_memory_high_watermark", share)
 
     def _start(self) -> None:
         with (self._folder / "log" / "output").open("ab") as output:
