@@ -59,8 +59,11 @@ async def feed(house: House, settings: SchedulerSettings, now: datetime) -> None
             if room <= 0:
                 return
             steps = await _next_steps(connection, row, now, settings, min(room, AT_ONCE))
+            # The operator's clock may be milliseconds ahead of ours: what is asked before the backfill began would
+            # not be known as its own (TRIED), and be asked for again.
+            asked_at = max(now, row["created_at"])
             for step in steps:
-                await ask(connection, _wish(house, settings, row["timing_partner_id"], step), now)
+                await ask(connection, _wish(house, settings, row["timing_partner_id"], step), asked_at)
             room -= len(steps)
             if steps:
                 await connection.execute(
