@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import islice
 
 from fetcher import store
 from fetcher.budget import is_privileged
@@ -169,11 +170,10 @@ async def _verify(run: Run, page: Page) -> None:
     Raises ProviderFailure: the credential is refused when it opens none of the first few races it lists.
     """
     provider = run.provider
-    tried = 0
-    for record in page.records:
-        race = provider.map_race(record)
-        if isinstance(race, Unusable) or not race.events:
-            continue
+    mapped = map(provider.map_race, page.records)
+    races = list(islice((each for each in mapped if not isinstance(each, Unusable) and each.events), RACES_TRIED))
+    opens = False
+    for race in races:
         call = provider.ask_participants(
             race.race_id,
             [race.events[0].event_id],
@@ -182,29 +182,22 @@ async def _verify(run: Run, page: Page) -> None:
             page_size=1,
             include=(),
         )
-        tried += 1
         try:
             await _ask(run, call, provider.read_participants, "verify")
         except ProviderFailure as failure:
             if failure.consequence is not Consequence.RACE:
                 raise
-            if tried < RACES_TRIED:
-                continue
-            raise ProviderFailure(
-                "the key lists races and may read none of them",
-                consequence=Consequence.CREDENTIAL,
-                code="opens_nothing",
-            ) from None
-        break
-    else:
-        if tried:
-            raise ProviderFailure(
-                "the key lists races and may read none of them",
-                consequence=Consequence.CREDENTIAL,
-                code="opens_nothing",
-            )
+        else:
+            opens = True
+            break
+    if races and not opens:
+        raise ProviderFailure(
+            "the key lists races and may read none of them",
+            consequence=Consequence.CREDENTIAL,
+            code="opens_nothing",
+        )
     async with run.house.database.transaction("accepting a key") as connection:
-        reason = None if tried else "no races yet"
+        reason = None if races else "no races yet"
         await judge_key(connection, run.stored, "active", reason, run.house.clock.now())
 
 

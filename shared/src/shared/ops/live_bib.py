@@ -1,12 +1,12 @@
 """`hub bib`: who wears a number, asked for live."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
 
-from shared.domain.run import Kind, Mode, Reason, SyncClass
+from shared.domain.run import Kind, Mode
 from shared.errors import Later
 from shared.ops import show
 from shared.ops.bib_rows import wearers
@@ -15,7 +15,8 @@ from shared.ops.desk import Desk, at_desk, require_services
 from shared.ops.failing import WrongUsage
 from shared.ops.following import Run, reason, wait_for
 from shared.ops.selecting import Race, choose_partners, choose_races
-from shared.postgres.asks import Ask, ask
+from shared.ops.wanting import of_race
+from shared.postgres.asks import ask
 from shared.providers.registry import by_id
 
 #: How long a live look-up is waited for.
@@ -99,22 +100,7 @@ async def _look_up(desk: Desk, races: Sequence[Race], number: str) -> Found:
     await require_services(desk)
     runs: list[Run] = []
     for race in races:
-        wish = Ask(
-            run_id=desk.new_id(),
-            kind=Kind.BIB,
-            provider=by_id(race.provider_id).name,
-            provider_id=race.provider_id,
-            timing_partner_id=race.partner_id,
-            credential_id=race.credential_id,
-            source="hub",
-            reason=Reason.OPERATOR,
-            sync_class=SyncClass.RACEDAY,
-            mode=Mode.INCREMENTAL,
-            race_id=race.race_id,
-            bib=number,
-            deadline_seconds=60,
-            needs_fresh=True,
-        )
+        wish = replace(of_race(desk, race, Kind.BIB, Mode.INCREMENTAL, 60), bib=number)
         async with desk.database.transaction("asking for a bib") as connection:
             run_id = await ask(connection, wish, desk.clock.now())
         if run_id is None:

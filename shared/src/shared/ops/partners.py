@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.domain.run import Kind, Mode, Reason, SyncClass
+from shared.domain.run import Kind
 from shared.errors import Later, Never
 from shared.ops import show
 from shared.ops.desk import Desk, at_desk, require_services
@@ -16,11 +16,12 @@ from shared.ops.following import reason, wait_for
 from shared.ops.opening import PROOF_SECONDS, Opening, in_words, opened, wait_for_proof
 from shared.ops.partner_rows import Stored, check_sealer, look_now, make_new_again, others_with, store_key
 from shared.ops.selecting import Key, Partner, all_partners, choose
-from shared.postgres.asks import Ask, ask
+from shared.ops.wanting import of_key
+from shared.postgres.asks import ask
 from shared.postgres.credentials import set_state
 from shared.postgres.pool import notify
 from shared.providers.port import Provider
-from shared.providers.registry import by_id, by_name
+from shared.providers.registry import by_name
 
 group = typer.Typer(help="Timing partners and their keys.", no_args_is_help=True)
 
@@ -231,7 +232,7 @@ async def _verify(desk: Desk, wanted: str, *, json: bool) -> int:
     runs = {}
     for key in keys:
         async with desk.database.transaction("asking for a verification") as connection:
-            runs[key] = await ask(connection, _wish(desk, partner, key), desk.clock.now())
+            runs[key] = await ask(connection, of_key(desk, partner, key, Kind.VERIFY, 300), desk.clock.now())
     facts: list[dict[str, Any]] = []
     for key, run_id in runs.items():
         assert run_id is not None
@@ -254,23 +255,6 @@ async def _verify(desk: Desk, wanted: str, *, json: bool) -> int:
             show.say(f"Key {fact['fingerprint']} (credential {fact['credential_id']}) {verdict}.")
     good = sum(bool(fact["accepted"]) for fact in facts)
     return 0 if good == len(facts) else 3 if good else 1
-
-
-def _wish(desk: Desk, partner: Partner, key: Key) -> Ask:
-    return Ask(
-        run_id=desk.new_id(),
-        kind=Kind.VERIFY,
-        provider=by_id(key.provider_id).name,
-        provider_id=key.provider_id,
-        timing_partner_id=partner.partner_id,
-        credential_id=key.credential_id,
-        source="hub",
-        reason=Reason.OPERATOR,
-        sync_class=SyncClass.RACEDAY,
-        mode=Mode.FULL,
-        deadline_seconds=300,
-        needs_fresh=True,
-    )
 
 
 @group.command()

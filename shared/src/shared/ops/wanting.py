@@ -1,7 +1,7 @@
 """What a `hub sync` wants of each partner, and how far that is: plain values, asked for through the one way to ask."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -103,24 +103,48 @@ class Job:
         return {**total(runs, *names), **total([*runs, *lists], "calls")}
 
 
+def of_key(desk: Desk, partner: Partner, key: Key, kind: Kind, deadline_seconds: int) -> Ask:
+    """An operator's ask about a key: its races, or whether it is accepted."""
+    return Ask(
+        run_id=desk.new_id(),
+        kind=kind,
+        provider=by_id(key.provider_id).name,
+        provider_id=key.provider_id,
+        timing_partner_id=partner.partner_id,
+        credential_id=key.credential_id,
+        source="hub",
+        reason=Reason.OPERATOR,
+        sync_class=SyncClass.RACEDAY,
+        mode=Mode.FULL,
+        deadline_seconds=deadline_seconds,
+        needs_fresh=True,
+    )
+
+
+def of_race(desk: Desk, race: Race, kind: Kind, mode: Mode, deadline_seconds: int) -> Ask:
+    """An operator's ask about a race: its people, or who wears a bib."""
+    return Ask(
+        run_id=desk.new_id(),
+        kind=kind,
+        provider=by_id(race.provider_id).name,
+        provider_id=race.provider_id,
+        timing_partner_id=race.partner_id,
+        credential_id=race.credential_id,
+        source="hub",
+        reason=Reason.OPERATOR,
+        sync_class=SyncClass.RACEDAY,
+        mode=mode,
+        race_id=race.race_id,
+        deadline_seconds=deadline_seconds,
+        needs_fresh=True,
+    )
+
+
 async def ask_lists(desk: Desk, job: Job) -> None:
     """Ask for the list of races of each of the partner's keys."""
     for key in job.partner.keys:
         if key.is_usable:
-            wish = Ask(
-                run_id=desk.new_id(),
-                kind=Kind.DISCOVER,
-                provider=by_id(key.provider_id).name,
-                provider_id=key.provider_id,
-                timing_partner_id=job.partner.partner_id,
-                credential_id=key.credential_id,
-                source="hub",
-                reason=Reason.OPERATOR,
-                sync_class=SyncClass.RACEDAY,
-                mode=Mode.FULL,
-                deadline_seconds=DEADLINE_SECONDS,
-                needs_fresh=True,
-            )
+            wish = of_key(desk, job.partner, key, Kind.DISCOVER, DEADLINE_SECONDS)
             if piece := await place(desk, wish):
                 job.lists.append(piece)
 
@@ -128,24 +152,13 @@ async def ask_lists(desk: Desk, job: Job) -> None:
 async def ask_races(desk: Desk, job: Job, races: Sequence[Race], *, full: bool, event_id: str | None = None) -> None:
     """Ask for races; one of which nothing is in the future is passed over."""
     job.has_asked_races = True
+    mode, deadline_seconds = (Mode.FULL, DEADLINE_SECONDS) if full else (Mode.INCREMENTAL, SOON_SECONDS)
     for race in races:
-        wish = Ask(
-            run_id=desk.new_id(),
-            kind=Kind.RACE,
-            provider=by_id(race.provider_id).name,
-            provider_id=race.provider_id,
-            timing_partner_id=race.partner_id,
-            credential_id=race.credential_id,
-            source="hub",
-            reason=Reason.OPERATOR,
-            sync_class=SyncClass.RACEDAY,
-            mode=Mode.FULL if full else Mode.INCREMENTAL,
+        wish = replace(
+            of_race(desk, race, Kind.RACE, mode, deadline_seconds),
             removals=True,
-            race_id=race.race_id,
             event_ids=(event_id,) if event_id else (),
-            deadline_seconds=DEADLINE_SECONDS if full else SOON_SECONDS,
             spacing=SPACING,
-            needs_fresh=True,
         )
         if piece := await place(desk, wish):
             job.races.append(piece)
