@@ -4,7 +4,6 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
-import asyncpg
 import pytest
 
 from tests import services
@@ -86,9 +85,9 @@ def _template() -> dict[str, str]:
 async def empty_database_url(postgres: services.Database) -> AsyncIterator[str]:
     """A database without any table, for tests of the migrations themselves."""
     name = f"hub_test_{uuid.uuid4().hex[:12]}"
-    await _execute(postgres.url, f"create database {name}")
+    await services.execute(postgres.url, f"create database {name}")
     yield services.database_named(postgres.url, name)
-    await _execute(postgres.url, f"drop database {name} with (force)")
+    await services.execute(postgres.url, f"drop database {name} with (force)")
 
 
 @pytest.fixture
@@ -98,28 +97,10 @@ async def database_url(postgres: services.Database, _template: dict[str, str]) -
         from shared.postgres.migrate import migrate
 
         name = f"hub_template_{uuid.uuid4().hex[:12]}"
-        await _execute(postgres.url, f"create database {name}")
+        await services.execute(postgres.url, f"create database {name}")
         await migrate(services.database_named(postgres.url, name))
         _template["name"] = name
     name = f"hub_test_{uuid.uuid4().hex[:12]}"
-    await _clone(postgres.url, _template["name"], name)
+    await services.clone(postgres.url, _template["name"], name)
     yield services.database_named(postgres.url, name)
-    await _execute(postgres.url, f"drop database {name} with (force)")
-
-
-async def _clone(url: str, template: str, name: str) -> None:
-    """Copy a database file by file: through the log, page by page, as servers do from 15 on, costs half more."""
-    connection = await asyncpg.connect(url)
-    try:
-        how = "strategy file_copy" if connection.get_server_version().major >= 15 else ""
-        await connection.execute(f"create database {name} template {template} {how}")
-    finally:
-        await connection.close()
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    await services.execute(postgres.url, f"drop database {name} with (force)")

@@ -15,10 +15,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from shared.domain.run import Mode
 from shared.ops.demo.provider import PretendProvider, pretend_provider
-from shared.postgres.asks import ask
-from tests.acceptance.house import Hub, wish
+from tests.acceptance.house import Hub
 from tests.bench.figures import Figure, Target, spread
-from tests.bench.hub import running, until_quiet
+from tests.bench.hub import asked_round, first_load, running, until_quiet
 from tests.bench.place import Place
 
 #: Where `make bench-full` has put dlt, in an environment of its own.
@@ -79,34 +78,13 @@ async def competing(place: Place) -> list[Figure]:
 
 
 async def _ours(hub: Hub, processes: Any, into: Round) -> None:
-    await hub.provider.post("/config", forget_quota=True)
-    began = time.perf_counter()
-    await hub.onboard()
-    async with asyncio.timeout(600):
-        while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in another process
-            await asyncio.sleep(0.05)
-    into.ours[LOAD] = time.perf_counter() - began
+    into.ours[LOAD] = await first_load(hub)
     into.people = await hub.count("SELECT count(*) FROM participants WHERE removed_at IS NULL")
     await until_quiet(hub.database, processes)
-    into.ours[SAME] = await _round(hub, Mode.FULL)
+    into.ours[SAME] = await asked_round(hub, Mode.FULL)
     await hub.provider.post("/mutate", kind="edited", count=into.people // 100)
-    into.ours[FEW] = await _round(hub, Mode.INCREMENTAL)
+    into.ours[FEW] = await asked_round(hub, Mode.INCREMENTAL)
     await until_quiet(hub.database, processes)
-
-
-async def _round(hub: Hub, mode: Mode) -> float:
-    """Ask for every race, as an operator would."""
-    await hub.provider.post("/config", forget_quota=True)
-    now, runs = datetime.now(UTC), 0
-    began = time.perf_counter()
-    async with hub.database.transaction("asking") as connection:
-        for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
-            runs += await ask(connection, wish(row, mode), now) is not None
-    done = "SELECT count(*) FROM sync_runs WHERE requested_at >= $1 AND state = 'completed'"
-    async with asyncio.timeout(300):
-        while await hub.count(done, now) < runs:  # noqa: ASYNC110 — as above
-            await asyncio.sleep(0.05)
-    return time.perf_counter() - began
 
 
 async def _theirs(provider: PretendProvider, database_url: str, into: Round) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.weekend.plots import Frame, Series, lines
+from tests.plots import Frame, Series, lines
 
 HERE = Path(__file__).parent
 HISTORY, CHART = HERE / "history.json", HERE / "rates.svg"

@@ -3,14 +3,18 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+from shared.domain.run import Mode
 from shared.ops.demo.provider import PretendProvider
 from shared.postgres import Database
+from shared.postgres.asks import ask
 from shared.secrets import new_key
-from tests.acceptance.house import SERVICES, Hub
+from tests.acceptance.house import SERVICES, Hub, wish
 from tests.bench import processes
 from tests.bench.processes import Processes, used
 
@@ -45,6 +49,32 @@ def environment_of(provider: PretendProvider, database_url: str, amqp_url: str |
         }
         | ({} if amqp_url is None else {"HUB_AMQP_URL": amqp_url})
     )
+
+
+async def first_load(hub: Hub) -> float:
+    """Enter every key, and wait until every race is loaded: the seconds it took."""
+    await hub.provider.post("/config", forget_quota=True)
+    began = time.perf_counter()
+    await hub.onboard()
+    async with asyncio.timeout(600):
+        while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in other processes
+            await asyncio.sleep(0.05)
+    return time.perf_counter() - began
+
+
+async def asked_round(hub: Hub, mode: Mode) -> float:
+    """Ask for every race, as an operator would, and wait until all of it is written: the seconds it took."""
+    await hub.provider.post("/config", forget_quota=True)
+    now, runs = datetime.now(UTC), 0
+    began = time.perf_counter()
+    async with hub.database.transaction("asking") as connection:
+        for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
+            runs += await ask(connection, wish(row, mode), now) is not None
+    done = "SELECT count(*) FROM sync_runs WHERE requested_at >= $1 AND reason = 'operator' AND state = 'completed'"
+    async with asyncio.timeout(300):
+        while await hub.count(done, now) < runs:  # noqa: ASYNC110 — as above
+            await asyncio.sleep(0.05)
+    return time.perf_counter() - began
 
 
 @asynccontextmanager

@@ -1,20 +1,17 @@
 """The first load from end to end, and what the rounds after it cost."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
 from shared.domain.run import Mode
 from shared.ops.demo.provider import PretendProvider, pretend_provider
-from shared.postgres.asks import ask
-from tests.acceptance.house import Hub, wish
+from tests.acceptance.house import Hub
 from tests.bench.figures import Figure, Target, middle, middle_round, number, spread
-from tests.bench.hub import running, until_quiet
+from tests.bench.hub import asked_round, first_load, running, until_quiet
 from tests.bench.place import Place
 from tests.bench.processes import Memory, Processes, used, watching_memory
 from tests.bench.sizes import Sizes, sizes
@@ -55,7 +52,7 @@ async def embedded(place: Place) -> list[Figure]:
                 await _first_load(hub, processes, measured)
                 await _scheduled_round(hub, processes, measured, removals=False)
                 await _scheduled_round(hub, processes, measured, removals=True)
-                await _full_pass(hub, measured)
+                measured.unchanged_rate = measured.people / await asked_round(hub, Mode.FULL)
                 measured.sizes = await sizes(hub.database, measured.people)
             rounds.append(measured)
             place.say(
@@ -123,14 +120,8 @@ async def _world(place: Place) -> AsyncIterator[PretendProvider]:
 
 async def _first_load(hub: Hub, processes: Processes, into: Round) -> None:
     """From the operator's INSERT of the keys to the last person stored and told."""
-    await hub.provider.post("/config", forget_quota=True)
     before, calls_before = processes.seconds(), await _calls_by_key(hub.provider)
-    began = time.perf_counter()
-    await hub.onboard()
-    async with asyncio.timeout(300):
-        while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in other processes
-            await asyncio.sleep(0.05)
-    seconds = time.perf_counter() - began
+    seconds = await first_load(hub)
     await until_quiet(hub.database, processes)
     into.cpu = used(before, processes.seconds())
     into.people = await hub.count("SELECT count(*) FROM participants WHERE removed_at IS NULL")
@@ -171,20 +162,6 @@ async def _scheduled_round(hub: Hub, processes: Processes, into: Round, *, remov
 
 async def _completed(hub: Hub) -> int:
     return await hub.count("SELECT count(*) FROM sync_runs WHERE state = 'completed'")
-
-
-async def _full_pass(hub: Hub, into: Round) -> None:
-    """Everybody is fetched and compared again, and nobody has changed."""
-    await hub.provider.post("/config", forget_quota=True)
-    done_before, now = await _completed(hub), datetime.now(UTC)
-    began = time.perf_counter()
-    async with hub.database.transaction("asking") as connection:
-        for row in await connection.fetch("SELECT * FROM race_sync WHERE state = 'active'"):
-            await ask(connection, wish(row, Mode.FULL), now)
-    async with asyncio.timeout(300):
-        while await _completed(hub) < done_before + into.races:  # noqa: ASYNC110 — as above
-            await asyncio.sleep(0.05)
-    into.unchanged_rate = into.people / (time.perf_counter() - began)
 
 
 async def _calls_by_key(provider: PretendProvider) -> dict[str, int]:

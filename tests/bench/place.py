@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 from rich.console import Console
 
 from shared.postgres.migrate import migrate
@@ -41,14 +40,14 @@ class Place:
             self._server = await asyncio.to_thread(services.get_database, self._reaper)
             self.say(f"PostgreSQL: {self._server.how}")
             self._template = f"hub_bench_{uuid.uuid4().hex[:12]}"
-            await _execute(self._server.url, f"create database {self._template}")
+            await services.execute(self._server.url, f"create database {self._template}")
             await migrate(services.database_named(self._server.url, self._template))
         name = f"hub_bench_{uuid.uuid4().hex[:12]}"
-        await _execute(self._server.url, f"create database {name} template {self._template}")
+        await services.clone(self._server.url, self._template, name)
         try:
             yield services.database_named(self._server.url, name)
         finally:
-            await _execute(self._server.url, f"drop database {name} with (force)")
+            await services.execute(self._server.url, f"drop database {name} with (force)")
 
     @asynccontextmanager
     async def amqp_url(self) -> AsyncIterator[str]:
@@ -72,11 +71,3 @@ def a_place(console: Console, *, rounds: int, is_quick: bool) -> Iterator[Place]
             yield Place(console, Path(folder), rounds, is_quick, reaper)
     finally:
         reaper.close()
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 import time
 import urllib.error
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from shared.ops.demo.provider import pretend_provider
+from tests import services
 from tests.acceptance.house import SERVICES
 from tests.bench.figures import Figure, Target, middle, spread
 from tests.bench.hub import environment_of
@@ -40,7 +40,7 @@ async def restarting(place: Place) -> list[Figure]:
 
 
 async def _restart(service: str, environment: Mapping[str, str], place: Place) -> float:
-    port = _free_port()
+    port = services.free_port()
     environment = {**environment, "HUB_METRICS_PORT": str(port)}
     process = await _start(service, environment, place)
     try:
@@ -76,9 +76,3 @@ def _is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,7 +7,7 @@ from typing import Any
 from shared.ops.demo.provider import pretend_provider
 from shared.postgres import Database
 from tests.bench.figures import Figure, Target, middle, spread
-from tests.bench.hub import running, until_quiet
+from tests.bench.hub import first_load, running, until_quiet
 from tests.bench.place import Place
 
 RACES, RACES_QUICK = 500, 100
@@ -29,11 +29,8 @@ async def waiting(place: Place) -> list[Figure]:
                 place.database_url() as database_url,
                 running(provider, database_url, place.folder, amqp_url, fetchers=2) as (hub, processes),
             ):
-                await provider.post("/config", forget_quota=True, latency_seconds=0)
-                await hub.onboard()
-                async with asyncio.timeout(240):
-                    while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in other processes
-                        await asyncio.sleep(0.1)
+                await provider.post("/config", latency_seconds=0)
+                await first_load(hub)
                 await until_quiet(hub.database, processes)
                 await provider.post("/config", forget_quota=True, latency_seconds=LATENCY_SECONDS)
                 rounds.append(await _late(hub.database, races))

@@ -10,7 +10,7 @@ from typing import Any
 from shared.ops.demo.provider import pretend_provider
 from tests.acceptance.house import Hub
 from tests.bench.figures import Figure, Target, spread
-from tests.bench.hub import running
+from tests.bench.hub import first_load, running
 from tests.bench.place import Place
 
 WORLD = (
@@ -39,10 +39,7 @@ async def walls(place: Place) -> list[Figure]:
         running(provider, database_url, place.folder, settings=OFTEN) as (hub, _),
     ):
         await hub.database.execute("UPDATE public.providers SET rate_limit_per_hour = 100000 WHERE provider_id = 2")
-        await hub.onboard()
-        async with asyncio.timeout(120):
-            while not await hub.loaded():  # noqa: ASYNC110 — what is waited for happens in another process
-                await asyncio.sleep(0.1)
+        await first_load(hub)
         key, partner = next(iter(hub.keys.items()))
         await asyncio.sleep(ROUND_SECONDS)
         found["nothing"] = await _ages(hub, partner)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import sys
 import tempfile
 import time
@@ -101,7 +100,7 @@ async def place(storm: Storm, ground: Ground, folder: Path) -> AsyncIterator[Wea
                 **environment,
                 "HUB_AMQP_URL": urlunsplit(amqp._replace(netloc=netloc)),
                 "HUB_DATABASE_URL": url.replace(str(ground.postgres.folder), str(folder / service)),
-                "HUB_METRICS_PORT": str(_free_port()),
+                "HUB_METRICS_PORT": str(services.free_port()),
                 "CHAOS_ORDERS": str(folder / "orders"),
                 "CHAOS_SKEW": str(storm.skews[next(skew) % len(storm.skews)]),
                 "CHAOS_WITHOUT": storm.without,
@@ -133,12 +132,6 @@ async def _create(url: str, name: str) -> str:
         await connection.close()
     parts = urlsplit(services.database_named(url, name))
     return urlunsplit(parts._replace(netloc=f"{ROLE}:@"))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _rage(weather: Weather, verdict: Verdict) -> None:

@@ -154,20 +154,20 @@ class Weather:
 
     async def _database_read_only(self, strike: Strike) -> bool:
         name = f'ALTER DATABASE "{self.database_name}"'
-        await self._execute(f"{name} SET default_transaction_read_only = on")
+        await services.execute(self.ground.postgres.url, f"{name} SET default_transaction_read_only = on")
         self._reconnect()  # as after a fail-over: the connections end, and the new ones find a standby
         found = await self._seen("SHOW default_transaction_read_only")
         await asyncio.sleep(strike.seconds)
-        await self._execute(f"{name} RESET default_transaction_read_only")
+        await services.execute(self.ground.postgres.url, f"{name} RESET default_transaction_read_only")
         self._reconnect()
         return found == "on"
 
     async def _database_full(self, strike: Strike) -> bool:
-        await self._execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT 0')
+        await services.execute(self.ground.postgres.url, f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT 0')
         self._reconnect()
         found = await self._seen("SELECT 1")
         await asyncio.sleep(strike.seconds)
-        await self._execute(f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT -1')
+        await services.execute(self.ground.postgres.url, f'ALTER DATABASE "{self.database_name}" CONNECTION LIMIT -1')
         return found == "53300"
 
     async def _seen(self, statement: str) -> str:
@@ -178,13 +178,6 @@ class Weather:
             return str(error.sqlstate)
         try:
             return str(await connection.fetchval(statement))
-        finally:
-            await connection.close()
-
-    async def _execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(self.ground.postgres.url)
-        try:
-            await connection.execute(statement)
         finally:
             await connection.close()
 

@@ -18,7 +18,6 @@ import time
 import uuid
 from pathlib import Path
 
-import asyncpg
 import structlog
 from rich.console import Console
 
@@ -77,7 +76,7 @@ async def _side_by_side(
 
     async def one(name: str, folder: Path) -> Figures | None:
         database = f"hub_weekend_{uuid.uuid4().hex[:12]}"
-        await _execute(server, f"create database {database}")
+        await services.execute(server, f"create database {database}")
         url, file = services.database_named(server, database), folder / f"{name}.json"
         try:
             await migrate(url)
@@ -95,7 +94,7 @@ async def _side_by_side(
             told: Figures = json.loads(file.read_text())
             return told
         finally:
-            await _execute(server, f"drop database {database} with (force)")
+            await services.execute(server, f"drop database {database} with (force)")
 
     with tempfile.TemporaryDirectory(prefix="hub-weekend-") as folder:
         played = await asyncio.gather(*(one(name, Path(folder)) for name in names))
@@ -114,14 +113,6 @@ def _play_alone(name: str, seed: int, keep: Path | None, url: str, file: str) ->
 
 def _judged(name: str, played: Played) -> Figures:
     return figures(name, played, judge(played))
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 if __name__ == "__main__":

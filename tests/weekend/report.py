@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runsignup_simulator.spelling import EASTERN
-from tests.weekend import plots
+from tests import plots
 from tests.weekend.figures import AGE_STEP, BIB_STEP_SECONDS, Figures
 from tests.weekend.judging import AGE_P99, BIB_P99, RECOVERY
 

@@ -29,7 +29,6 @@ from tests.builders import (
     an_end,
     at,
 )
-from tests.conftest import _execute
 from tests.fakes import a_house
 from tests.integration.replay.driving import drive, items, records_replay
 
@@ -123,10 +122,10 @@ async def lived(database: Database, house: House) -> Tenant:
 async def empty(postgres: services.Database, _template: dict[str, str], database_url: str) -> AsyncIterator[Database]:
     """A migrated database beside the live one, with nothing in it."""
     name = database_url.partition("?")[0].rpartition("/")[2] + "_again"
-    await _execute(postgres.url, f"create database {name} template {_template['name']}")
+    await services.clone(postgres.url, _template["name"], name)
     async with fakes.a_database(services.database_named(postgres.url, name)) as database:
         yield database
-    await _execute(postgres.url, f"drop database {name} with (force)")
+    await services.execute(postgres.url, f"drop database {name} with (force)")
 
 
 async def test_the_archive_of_everything_fills_an_empty_database_with_the_same(

@@ -8,7 +8,7 @@ import pytest
 
 from runsignup_simulator import SMALL, generate
 from runsignup_simulator.model import Race
-from tests.weekend import plots
+from tests import plots
 from tests.weekend.calendar import Calendar
 from tests.weekend.judging import judge, quantiles
 from tests.weekend.play import Given, Played, Script, Told
