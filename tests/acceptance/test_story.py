@@ -52,7 +52,9 @@ async def test_a_partner_entered_by_sql_is_discovered_loaded_and_kept_in_step(hu
 
 
 async def test_the_first_load_costs_the_fewest_calls_and_one_proof_of_each_key(hub: Hub) -> None:
-    """Discovery, ceil(N / 2500) pages and the proving empty page of each race; nothing else, but one call a new key."""
+    """Discovery, ceil(N / 2500) pages and the proving empty page of each race, ranges of bibs on its eve; nothing else,
+    but one call a new key.
+    """
     await hub.onboard()
     await until(hub.loaded, "the first load")
     fewest = await hub.provider.get("/fewest")
@@ -64,5 +66,8 @@ async def test_the_first_load_costs_the_fewest_calls_and_one_proof_of_each_key(h
         """
     )
     assert {row["principal"]: row["calls"] for row in spent} == {
-        key: each["discovery_and_full_passes"] + 1 for key, each in fewest.items()
+        key: each["first_load"] + 1 for key, each in fewest.items()
     }
+    soon = "starts_at BETWEEN now() AND now() + interval '1 day'"
+    assert await hub.count(f"SELECT count(*) FROM events WHERE {soon} AND bib_ranges IS NOT NULL") > 0
+    assert await hub.count(f"SELECT count(*) FROM events WHERE {soon} AND bib_ranges IS NULL") == 0

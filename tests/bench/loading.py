@@ -132,7 +132,7 @@ async def _first_load(hub: Hub, processes: Processes, into: Round) -> None:
     # One call more for each new key: a list of races answers to anybody, and proves nothing.
     into.calls["discovery and first load, with one proof of each key"] = (
         spent,
-        sum(each["discovery_and_full_passes"] + 1 for each in fewest),
+        sum(each["first_load"] + 1 for each in fewest),
     )
 
 

@@ -127,7 +127,8 @@ def _replay_fields(rows: list[Any], snapshot: Snapshot, last: dict[Key, dict[str
 async def judge_bibs(database: Database, notes: list[str]) -> int:
     """Each person's bib history is a chain, and its end is the bib that they wear."""
     rows = await database.fetch(
-        "SELECT timing_partner_id, registration_id, before, after FROM bib_history WHERE kind <> 'duplicate'"
+        "SELECT timing_partner_id, registration_id, before, after FROM bib_history"
+        " WHERE kind NOT IN ('duplicate', 'out_of_range')"
         " ORDER BY feed_id, bib_event_id"
     )
     worn: dict[Key, str | None] = {}

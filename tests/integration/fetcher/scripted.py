@@ -36,6 +36,7 @@ class Provider:
     people: list[dict[str, Any]]
     removed: list[list[Any]] = field(default_factory=list)
     races: list[dict[str, Any]] = field(default_factory=lambda: [a_race_record()])
+    bib_ranges: list[dict[str, Any]] = field(default_factory=list)
     ignores_filters: bool = False
     before: dict[int, Callable[[], object]] = field(default_factory=dict)  # by the call's number
     calls: list[dict[str, str]] = field(default_factory=list)
@@ -53,6 +54,8 @@ class Provider:
     def _answer(self, path: str, asked: dict[str, str]) -> Any:
         if path.endswith("races"):
             return {"races": [{"race": each} for each in self.races]}
+        if path.endswith("get-bib-validation-settings"):
+            return {"events": self.bib_ranges}
         if "results_per_page" not in asked:
             return {"race": self.races[0]}
         size = int(asked["results_per_page"])

@@ -1,6 +1,7 @@
 """A sync request from the claim to the end of the run, against a provider that answers by a script."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -70,6 +71,48 @@ async def test_those_who_left_are_asked_for_since_they_were_last_asked_for(
     provider.removed = [a_removal_record(6001, modified=-200), a_removal_record(6002, modified=-400)]
     await fetch(house, provider, await a_request(database, tenant, mode=Mode.INCREMENTAL, removals=True))
     assert published(house)[0] == [(1, 1, 11), (1, 2, 1)]
+
+
+async def test_a_full_pass_of_what_starts_within_a_day_asks_for_the_ranges_of_its_bibs_once_an_edition(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    await a_race(database, tenant, race_id="502", events=("1", "2", "3"), starts_at=at(86_400))
+    await database.execute("UPDATE events SET edition_id = CASE event_id WHEN '3' THEN '3302' ELSE '3301' END")
+    await database.execute("UPDATE events SET starts_at = $1 WHERE event_id = '3'", at(30 * 3_600))
+    provider.bib_ranges = [{"event_id": 1, "bib_ranges": [{"starting_bib_num": 1, "ending_bib_num": 99}]}]
+    await fetch(house, provider, await a_request(database, tenant, race_id="502"))
+    asked = [each for each in provider.calls if each["path"].endswith("get-bib-validation-settings")]
+    assert [each["race_event_days_id"] for each in asked] == ["3301"]
+    _, end = published(house)
+    assert end is not None
+    assert end.bib_ranges == {"1": ((1, 99),)}
+
+
+@pytest.mark.parametrize(
+    "failure", [failing(each) for each in Consequence if each is not Consequence.EVERYTHING], ids=lambda _: ""
+)
+async def test_ranges_that_cannot_be_had_hold_nothing_up(
+    database: Database, house: House, tenant: Tenant, provider: Provider, failure: Callable[[], object]
+) -> None:
+    await database.execute("UPDATE events SET edition_id = '3301', starts_at = $1", at(3_600))
+    provider.before[5] = failure
+    await fetch(house, provider, await a_request(database, tenant))
+    batches, end = published(house)
+    assert (len(batches), len(provider.calls)) == (3, 5)
+    assert end is not None
+    assert (end.failure, end.bib_ranges) == (None, {})
+
+
+async def test_neither_a_far_start_nor_a_pass_of_changes_asks_for_ranges(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    await database.execute("UPDATE events SET edition_id = '3301', cursor_at = $1", at(-60))
+    far = body_of((await a_request(database, tenant)).message.body)
+    await database.execute("UPDATE events SET starts_at = $1", at(3_600))
+    changes = body_of((await a_request(database, tenant, mode=Mode.INCREMENTAL)).message.body)
+    assert isinstance(far, SyncRequest)
+    assert isinstance(changes, SyncRequest)
+    assert far.edition_ids == changes.edition_ids == ()
 
 
 async def test_a_second_attempt_goes_on_from_the_last_confirmed_page(

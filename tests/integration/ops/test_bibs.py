@@ -107,6 +107,26 @@ async def test_a_bundle_is_no_conflict_and_neither_is_last_year(hub: Hub, mornin
     assert {each["registration_id"] for each in rows} == {"7001", "7002", "7004"}
 
 
+async def test_bibs_that_their_event_does_not_give_out_are_a_line_an_event_until_the_data_says_otherwise(
+    hub: Hub, morning: Morning
+) -> None:
+    await morning.database.execute("UPDATE events SET bib_ranges = '[[100, 499], [700, 850]]'")
+    await morning.brings(3, {7001: "100", 7002: "7", 7003: "A12", 7004: "850"})
+    said = (await hub("bibs", "--conflicts")).out
+    assert "100-499, 700-850" in said
+    assert "7, A12" in said
+    rows = (await hub("bibs", "--conflicts", "--json")).document["conflicts"]
+    assert [(each["bib"], each["is_shared"], each["bib_ranges"]) for each in rows] == [
+        ("7", False, [[100, 499], [700, 850]]),
+        ("A12", False, [[100, 499], [700, 850]]),
+    ]
+    told = (await hub("bibs", "--race", RACE, "--history", "--json")).document["events"]
+    assert {each["registration_id"] for each in told if each["kind"] == "out_of_range"} == {"7002", "7003"}
+    await morning.brings(2, {7002: "101"})
+    await morning.database.execute("UPDATE events SET bib_ranges = '[]'")
+    assert (await hub("bibs", "--conflicts", "--json")).document["conflicts"] == []
+
+
 @pytest.mark.parametrize(
     "words", ["", "--race 501 --at 06:45 --history", "--race 501 --at 99:99", "--race 501 --at tomorrow"]
 )

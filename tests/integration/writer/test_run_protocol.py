@@ -227,3 +227,21 @@ async def test_the_cursor_of_removed_people_moves_only_with_a_pass_that_asked_fo
         assert row is not None
         found.append(((row["cursor_at"] - NOON).total_seconds(), (row["removals_cursor_at"] - NOON).total_seconds()))
     assert found == [(-10, -10), (90, -10), (190, 190)]
+
+
+async def test_ranges_of_bibs_are_kept_with_the_events_of_the_run_that_read_them(
+    database: Database,
+) -> None:
+    house = fakes.a_house(database)
+    tenant = await a_partner(database)
+    await a_race(database, tenant, events=("1", "2", "3"))
+
+    async def kept(ranges: dict[str, list[tuple[int, int]]]) -> list[str | None]:
+        run_id = await a_run(database, tenant, events=("1", "2", "3"))
+        await fakes.write(house, an_end(tenant, run_id, (), bib_ranges=ranges))
+        rows = await database.fetch("SELECT bib_ranges FROM events ORDER BY event_id")
+        return [row["bib_ranges"] for row in rows]
+
+    assert await kept({"1": [(1, 99), (200, 299)], "2": [], "9": [(1, 2)]}) == ["[[1, 99], [200, 299]]", "[]", None]
+    assert await kept({}) == ["[[1, 99], [200, 299]]", "[]", None]  # not read this time
+    assert await kept({"1": [], "2": [(5, 6)]}) == ["[]", "[[5, 6]]", None]

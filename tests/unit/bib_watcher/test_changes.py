@@ -118,16 +118,51 @@ def test_a_bundle_without_sub_events_of_this_race_excuses_nobody() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("bib", "ranges", "is_told"),
+    [
+        ("100", {"1": [(100, 499)]}, False),
+        ("0499", {"1": [(100, 499)]}, False),
+        ("500", {"1": [(100, 499)]}, True),
+        ("700", {"1": [(100, 499), (700, 850)]}, False),
+        ("A12", {"1": [(100, 499)]}, True),
+        ("5", {"1": []}, False),
+        ("5", {}, False),
+        ("5", {"4": [(100, 499)]}, False),
+    ],
+    ids=["first", "last", "beyond", "second range", "no number", "any", "not told", "another event's"],
+)
+def test_a_bib_that_its_event_does_not_give_out_is_told_too(
+    bib: str, ranges: dict[str, list[tuple[int, int]]], is_told: bool
+) -> None:
+    worn = {bib: [Wearer("7001", "1", "u1")]}
+    told = [each.kind for each in interpret([a_diff(None, bib)], worn, {}, {}, ranges=ranges)]
+    assert told == [BibKind.GIVEN, *([BibKind.OUT_OF_RANGE] if is_told else [])]
+
+
+def test_a_bundles_bib_is_in_range_in_its_sub_events_and_a_strangers_is_not() -> None:
+    worn = {"5": [Wearer("7001", "1", "u1"), Wearer("7002", "2", "u1"), Wearer("7003", "2", "u3")]}
+    diffs = [a_diff(None, "5", registration=who.registration_id, event=who.event_id) for who in worn["5"]]
+    users = {each.registration_id: each.user_id for each in worn["5"]}
+    told = interpret(diffs, worn, BUNDLE, users, ranges={"1": [(1, 9)], "2": [(100, 199)]})
+    assert [each.diff.registration_id for each in told if each.kind is BibKind.OUT_OF_RANGE] == ["7003"]
+
+
+def test_whoever_passed_a_bib_on_meanwhile_is_not_out_of_range() -> None:
+    told = interpret([a_diff(None, "5")], {"5": []}, {}, {}, ranges={"1": [(100, 199)]})
+    assert [each.kind for each in told] == [BibKind.GIVEN]
+
+
 bibs = st.none() | st.sampled_from(["1", "2", "3", "4"])
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), bibs, bibs), max_size=8))
-def test_every_change_is_told_once_besides_duplicates_in_the_order_of_the_feed(
+def test_every_change_is_told_once_in_the_order_of_the_feed(
     rows: list[tuple[str, str | None, str | None]],
 ) -> None:
     numbers = count(1)
     diffs = [a_diff(before, after, registration=who, feed_id=next(numbers)) for who, before, after in rows]
-    told = [each for each in interpret(diffs, {}, {}, {}) if each.kind is not BibKind.DUPLICATE]
+    told = interpret(diffs, {}, {}, {})
     assert [each.diff.feed_id for each in told] == [each.feed_id for each in diffs if each.before != each.after]
 
 

@@ -135,6 +135,7 @@ def test_bib_ranges_entity_and_checkins_answer(asker: Asker, busiest: Race) -> N
     edition = busiest.events[-1].race_event_days_id
     path = f"/rest/race/{busiest.race_id}/get-bib-validation-settings"
     assert asker.get(path, race_event_days_id=edition)["events"][0]["event_id"]
+    assert asker.get(path)["error"]["error_code"] == 3
     mutate(asker.world, Asked("checked_in", race_id=busiest.race_id), NOW)
     stamps = asker.get("/rest/v2/participants/checkin-timestamps.json", race_id=busiest.race_id)
     assert stamps["checkin_timestamps"][0]["checkin_ts"] == int(NOW)

@@ -1,4 +1,4 @@
-"""What a bib change means: given, changed, swapped, cleared, blanked, duplicate. Plain functions over values.
+"""What a bib change means: given, changed, swapped, cleared, blanked, duplicate, out of range. Plain functions.
 
 A bib is text, and not unique at the provider: bundles repeat it in their sub-events on purpose.
 """
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
-from shared.domain.bibs import Wearer, conflict
+from shared.domain.bibs import BibRanges, Relations, Wearer, conflict, is_outside
 from shared.domain.run import Reason
 
 
@@ -21,6 +22,7 @@ class BibKind(StrEnum):
     CLEARED = "cleared"
     BLANKED = "blanked"  # cleared within hours of the start, of somebody who is still there
     DUPLICATE = "duplicate"  # somebody else of the race wears it too
+    OUT_OF_RANGE = "out_of_range"  # none that the event gives out
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,18 @@ class BibEvent:
 def interpret(
     diffs: Sequence[BibDiff],
     wearers: Mapping[str, Sequence[Wearer]],
-    bundles: Mapping[str, AbstractSet[str]],
+    bundles: Relations,
     users: Mapping[str, str | None],
     starting: AbstractSet[str] = frozenset(),
+    ranges: BibRanges = MappingProxyType({}),
 ) -> list[BibEvent]:
     """The events that a race's bib diffs mean, in the order of the feed.
 
     ``wearers`` says who wears each of the new bibs now; ``bundles`` which events are sub-events of which; ``users``
-    whose the registrations are; ``starting`` which events start within hours, or have just started. Two diffs are a
-    swap when each took the other's former bib. A new bib that somebody else wears too is told twice: as what it is, and
-    as a duplicate, unless the other is the same person's registration in a bundle or its sub-event.
+    whose the registrations are; ``starting`` which events start within hours, or have just started; ``ranges`` which
+    bibs they give out. Two diffs are a swap when each took the other's former bib. A new bib that somebody else wears
+    too is told twice: as what it is, and as a duplicate, unless the other is the same person's registration in a bundle
+    or its sub-event. So is one that its event does not give out.
     """
     moved: dict[tuple[str | None, str | None], BibDiff] = {
         (each.before, each.after): each for each in diffs if each.before and each.after
@@ -76,6 +80,8 @@ def interpret(
             twin = next((each for each in worn if conflict(mine, each, bundles)), None)
             if twin is not None:
                 events.append(BibEvent(BibKind.DUPLICATE, diff, twin.registration_id))
+            if diff.after is not None and is_outside(mine, diff.after, worn, ranges, bundles):
+                events.append(BibEvent(BibKind.OUT_OF_RANGE, diff))
     return events
 
 

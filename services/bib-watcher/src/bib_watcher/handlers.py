@@ -62,7 +62,7 @@ async def _act(
     now = house.clock.now()
     window = timedelta(hours=settings.raceday_hours), timedelta(hours=settings.after_start_hours)
     bibs = await store.race_bibs(connection, group, diffs, now, window)
-    events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users, bibs.starting)
+    events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users, bibs.starting, bibs.ranges)
     message_id = house.new_id()
     fresh = await store.record(connection, group, events, bibs, now, message_id)
     if not fresh:

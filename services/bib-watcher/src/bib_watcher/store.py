@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from orjson import loads
+
 from bib_watcher.changes import BibDiff, BibEvent
 from bib_watcher.readiness import Batch
 from shared.domain.bibs import Wearer, families
@@ -102,8 +104,6 @@ def _group(row: Any) -> Group:
 
 
 def _diff(row: Any) -> BibDiff:
-    from orjson import loads
-
     before, after = loads(row["fields"])["bib"]
     return BibDiff(row["feed_id"], row["registration_id"], row["event_id"], before, after, row["kind"] == "removed")
 
@@ -117,6 +117,7 @@ class RaceBibs:
     modified: dict[str, datetime | None]
     bundles: dict[str, set[str]]
     starting: set[str]
+    ranges: dict[str, list[tuple[int, int]]]
     credential_id: int | None
 
 
@@ -130,7 +131,8 @@ async def race_bibs(
     where = (group.provider_id, group.timing_partner_id, group.race_id)
     events = await connection.fetch(
         """
-        SELECT event_id, sub_event_ids, coalesce(last_moment_at, $4) >= $4::timestamptz - $5::interval AS is_wanted,
+        SELECT event_id, sub_event_ids, bib_ranges,
+            coalesce(last_moment_at, $4) >= $4::timestamptz - $5::interval AS is_wanted,
             coalesce(starts_at BETWEEN $4::timestamptz - $7::interval AND $4::timestamptz + $6::interval, false)
                 AS is_starting
         FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
@@ -179,6 +181,7 @@ async def race_bibs(
         modified={row["registration_id"]: row["provider_modified_at"] for row in people},
         bundles=families((row["event_id"], row["sub_event_ids"]) for row in events),
         starting={row["event_id"] for row in events if row["is_starting"]},
+        ranges={row["event_id"]: loads(row["bib_ranges"]) for row in events if row["bib_ranges"] is not None},
         credential_id=credential,
     )
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
 
+import structlog
+
 from fetcher import store
 from fetcher.budget import is_privileged
 from fetcher.calling import Answered, Caller, Postponed, Question
@@ -13,6 +15,7 @@ from fetcher.paging import Progress, Received, Stage, after_page
 from fetcher.settings import FetcherSettings
 from fetcher.telling import end_message, page_messages
 from shared.contracts import SyncRequest
+from shared.domain.bibs import BibRange
 from shared.domain.participant import Unusable
 from shared.domain.run import Kind, Mode, Reason
 from shared.errors import Later
@@ -20,6 +23,8 @@ from shared.postgres.credentials import StoredCredential, judge_key
 from shared.providers.port import Answer, Call, Consequence, Page, Provider, ProviderFailure
 from shared.runtime import House
 from shared.telemetry import metrics
+
+log = structlog.get_logger()
 
 #: How far back a list of races is asked for, so that a race does not vanish the day after, as in the vendor's own app.
 RACES_SINCE = timedelta(days=7)
@@ -101,7 +106,31 @@ async def fetch(run: Run) -> None:
         )
         if not await store.save(house.database, run.claimed, run.progress, house.clock.now() + run.lease):
             raise LeaseLost
-    await house.bus.publish([end_message(house, request, run.claimed.attempt, run.progress, run.delivery_id, None)])
+    ranges = await _bib_ranges(run)
+    end = end_message(house, request, run.claimed.attempt, run.progress, run.delivery_id, None, ranges)
+    await house.bus.publish([end])
+
+
+async def _bib_ranges(run: Run) -> dict[str, tuple[BibRange, ...]]:
+    """Which bibs the events of the wanted editions give out, as far as they can be had now.
+
+    It is useful and no more: neither a refusal nor a budget that is used up holds up what the run has brought.
+    """
+    found: dict[str, tuple[BibRange, ...]] = {}
+    provider, race_id = run.provider, run.request.race_id or ""
+    for edition_id in run.request.edition_ids if provider.capabilities.bib_ranges else ():
+        try:
+            call = provider.ask_bib_ranges(race_id, edition_id)
+            found.update((await _ask(run, call, provider.read_bib_ranges, "bib_ranges")).page.records)
+        except (ProviderFailure, Postponed) as error:
+            code = error.code if isinstance(error, ProviderFailure) else error.reason
+            log.info(
+                "The ranges of a race's bibs were not read; they stay as they were.",
+                action="bib_ranges_unread",
+                run_id=str(run.request.run_id),
+                code=code,
+            )
+    return found
 
 
 async def _next_page(run: Run) -> Answered:

@@ -19,6 +19,7 @@ from shared.contracts import (
     encode,
 )
 from shared.contracts.messages import BATCH_RECORDS
+from shared.domain.bibs import BibRange
 from shared.providers.port import Page
 from shared.runtime import House
 
@@ -57,7 +58,13 @@ def page_messages(
 
 
 def end_message(
-    house: House, request: SyncRequest, attempt: int, progress: Progress, cause: str, failure: Failure | None
+    house: House,
+    request: SyncRequest,
+    attempt: int,
+    progress: Progress,
+    cause: str,
+    failure: Failure | None,
+    bib_ranges: dict[str, tuple[BibRange, ...]] | None = None,
 ) -> Message:
     """What makes up the pass, or why there is none."""
     body = SyncFetched(
@@ -73,6 +80,7 @@ def end_message(
         first_answer_at=progress.first_answer_at,
         first_page_newest=_instant(progress.first_page_newest),
         newest_modified=_instant(progress.newest_modified),
+        bib_ranges=bib_ranges or {},
         failure=failure,
     )
     return _message(house, body, request, cause)

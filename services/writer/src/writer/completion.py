@@ -13,6 +13,7 @@ import orjson
 import structlog
 
 from shared.contracts import Diff, SyncFetched
+from shared.domain.bibs import BibRanges
 from shared.domain.cursor import next_cursor
 from shared.domain.participant import Removal
 from shared.domain.run import Kind, Mode, Reason, State
@@ -92,6 +93,8 @@ async def complete_if_whole(
             )
         cursor = await _move_cursor(connection, place, row["event_ids"], end, removals=row["removals"])
         await quarantine.settle_by_later_records(connection, place, now)
+        if end.bib_ranges:
+            await _keep_bib_ranges(connection, place, end.bib_ranges)
         if whole:
             await _confirm(connection, place, end, full=row["mode"] == Mode.FULL)
     elif row["kind"] == Kind.DISCOVER:
@@ -332,6 +335,18 @@ async def _confirm(connection: Connection, place: store.Place, end: SyncFetched,
         place.race_id,
         end.first_call_at,
         full,
+    )
+
+
+async def _keep_bib_ranges(connection: Connection, place: store.Place, ranges: BibRanges) -> None:
+    """Which bibs the race's events give out, as the run's last calls found it."""
+    await connection.executemany(
+        "UPDATE events SET bib_ranges = $5 WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3"
+        " AND event_id = $4 AND bib_ranges IS DISTINCT FROM $5",
+        [
+            (place.provider_id, place.timing_partner_id, place.race_id, event_id, orjson.dumps(each).decode())
+            for event_id, each in sorted(ranges.items())
+        ],
     )
 
 

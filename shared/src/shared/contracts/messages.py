@@ -47,6 +47,7 @@ class SyncRequest(Body):
     removals: bool = True
     race_id: str | None = Field(default=None, description="the race, unless a key's list is asked for")
     event_ids: tuple[str, ...] = Field(default=(), description="the wanted events of the race")
+    edition_ids: tuple[str, ...] = Field(default=(), description="its editions whose ranges of bibs are wanted too")
     modified_after: AwareDatetime | None = Field(default=None, description="the cursor; absent in a full pass")
     removed_after: AwareDatetime | None = Field(
         default=None, description="the cursor of the list of removed people; absent: nobody was known before"
@@ -149,6 +150,9 @@ class SyncFetched(FetchedBody):
     first_answer_at: AwareDatetime | None = Field(default=None, description="the provider's Date")
     first_page_newest: AwareDatetime | None = None
     newest_modified: AwareDatetime | None = None
+    bib_ranges: dict[str, tuple[tuple[int, int], ...]] = Field(
+        default={}, description="(first, last) bib that an event gives out; events that were not asked about are absent"
+    )
     failure: Failure | None = None
 
 

@@ -18,6 +18,10 @@ from shared.domain.schedule import Span, openings, pace_at
 RACEDAY_SHARE = 0.25
 
 
+#: What the full passes on the eve and hours before the gun ask for beside people: the ranges of the edition's bibs.
+RANGES_CALLS = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """A race, as a forecast needs it."""
@@ -78,7 +82,7 @@ def forecast(
                 raceday.add(begin, end, rate)
             other.add(begin, end, daily if pace is Pace.RACEDAY else rate + daily)
             if pace in {Pace.RACEDAY, Pace.NEAR} and before is not None and pace.distance < before.distance:
-                other.drop(begin, load.full_calls)
+                other.drop(begin, load.full_calls + RANGES_CALLS)
             if pace is Pace.RACEDAY:
                 steps += [(begin, 1), (end, -1)]
                 dearest = max(dearest, cadence.calls_a_round)

@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from shared.domain.bibs import Wearer, conflicting, families
+import orjson
+
+from shared.domain.bibs import Wearer, conflicting, families, is_outside
 from shared.domain.cadence import WANTED
 from shared.ops.selecting import Race
 from shared.postgres import Database
 
+#: A bib as a number, for those that are one.
+NUMBER = r"CASE WHEN bib ~ '^\d{1,18}$' THEN bib::bigint END"
 #: Bibs in the order of their numbers, those that are none behind.
-IN_ORDER = r"CASE WHEN bib ~ '^\d{1,18}$' THEN bib::bigint END NULLS LAST, bib, registration_id"
+IN_ORDER = f"{NUMBER} NULLS LAST, bib, registration_id"
+#: What is told of a bib beside what became of it.
+NOTES = "('duplicate', 'out_of_range')"
 
 
 def _where(races: Sequence[Race]) -> tuple[list[int], str]:
@@ -42,7 +48,7 @@ async def wearers_at(database: Database, races: Sequence[Race], moment: datetime
     return await database.fetch(
         f"""
         WITH moves AS (
-            SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2 AND kind <> 'duplicate'
+            SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2 AND kind NOT IN {NOTES}
         ), until AS (
             SELECT DISTINCT ON (timing_partner_id, registration_id) timing_partner_id, registration_id, after, event_id
             FROM moves WHERE detected_at <= $3 ORDER BY 1, 2, bib_event_id DESC
@@ -68,15 +74,15 @@ async def wearers_at(database: Database, races: Sequence[Race], moment: datetime
 async def blanks(database: Database, races: Sequence[Race]) -> list[Any]:
     """People who are still there, whose bib the provider took away: with what it was."""
     return await database.fetch(
-        """
+        f"""
         SELECT * FROM (
             SELECT DISTINCT ON (h.timing_partner_id, h.registration_id) h.timing_partner_id, h.registration_id,
                 p.event_id, h.kind, h.before, h.detected_at, p.first_name, p.last_name
             FROM bib_history h JOIN participants p USING (provider_id, timing_partner_id, registration_id)
-            WHERE h.timing_partner_id = ANY($1) AND h.race_id = $2 AND h.kind <> 'duplicate' AND p.bib IS NULL
-              AND p.removed_at IS NULL ORDER BY 1, 2, h.bib_event_id DESC
+            WHERE h.timing_partner_id = ANY($1) AND h.race_id = $2 AND h.kind NOT IN {NOTES}
+              AND p.bib IS NULL AND p.removed_at IS NULL ORDER BY 1, 2, h.bib_event_id DESC
         ) AS last WHERE kind IN ('cleared', 'blanked') ORDER BY detected_at, registration_id
-        """,
+        """,  # noqa: S608  # a constant
         *_where(races),
     )
 
@@ -117,7 +123,8 @@ async def timezone_of(database: Database, races: Sequence[Race]) -> str | None:
 async def conflicts(
     database: Database, partner_ids: Sequence[int], now: datetime, race_id: str | None = None
 ) -> list[dict[str, Any]]:
-    """Everybody who wears a bib that somebody else of the race wears too, by race and bib, as the tables stand now.
+    """Everybody who wears a bib that somebody else of the race wears too (``is_shared``), or that is none of those that
+    their event gives out (``bib_ranges`` then says which), by race and bib, as the tables stand now.
 
     Nothing is kept: when the data resolves a conflict, it is not here any more. Events that are over long since do not
     count, nor does a person's bundle with its sub-events.
@@ -125,17 +132,20 @@ async def conflicts(
     rows = await database.fetch(
         f"""
         WITH wanted AS (
-            SELECT provider_id, timing_partner_id, race_id, event_id FROM events
+            SELECT provider_id, timing_partner_id, race_id, event_id, bib_ranges FROM events
             WHERE timing_partner_id = ANY($1) AND ($2::text IS NULL OR race_id = $2) AND missing_at IS NULL
               AND coalesce(last_moment_at, $3) >= $3::timestamptz - $4::interval
         ), worn AS (
             SELECT p.provider_id, p.timing_partner_id, p.race_id, p.bib, p.event_id, p.registration_id, p.user_id,
-                p.first_name, p.last_name,
+                p.first_name, p.last_name, wanted.bib_ranges,
                 count(*) OVER (PARTITION BY p.provider_id, p.timing_partner_id, p.race_id, p.bib) AS wearers
             FROM participants p JOIN wanted USING (provider_id, timing_partner_id, race_id, event_id)
             WHERE p.bib IS NOT NULL AND p.removed_at IS NULL
         )
-        SELECT * FROM worn WHERE wearers > 1 ORDER BY timing_partner_id, race_id, {IN_ORDER}
+        SELECT * FROM worn WHERE wearers > 1 OR (bib_ranges <> '[]' AND NOT EXISTS (
+            SELECT FROM jsonb_array_elements(bib_ranges) r
+            WHERE {NUMBER} BETWEEN (r->>0)::bigint AND (r->>1)::bigint
+        )) ORDER BY timing_partner_id, race_id, {IN_ORDER}
         """,  # noqa: S608  # a constant
         list(partner_ids),
         race_id,
@@ -149,8 +159,14 @@ async def conflicts(
     found = []
     for place, worn in by_bib.items():
         people = [Wearer(row["registration_id"], row["event_id"], row["user_id"]) for row in worn]
-        involved = {each.registration_id for each in conflicting(people, related.get(place[:3], {}))}
-        found += [dict(row) for row in worn if row["registration_id"] in involved]
+        family, bib = related.get(place[:3], {}), place[3]
+        shared = {each.registration_id for each in conflicting(people, family)}
+        ranges = {row["event_id"]: orjson.loads(row["bib_ranges"] or "[]") for row in worn}
+        for row, who in zip(worn, people, strict=True):
+            is_shared, outside = who.registration_id in shared, is_outside(who, bib, people, ranges, family)
+            if is_shared or outside:
+                known = ranges[who.event_id] if outside else None
+                found.append({**row, "is_shared": is_shared, "bib_ranges": known})
     return found
 
 

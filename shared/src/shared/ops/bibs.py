@@ -61,7 +61,8 @@ def bibs(
         str | None, typer.Option(metavar="BIB", help="What happened to this bib.", show_default=False)
     ] = None,
     conflicts: Annotated[
-        bool, typer.Option("--conflicts", help="Bibs that several people of a race wear; of all races, or of one.")
+        bool,
+        typer.Option("--conflicts", help="Bibs that several people wear, or that are none of their event's ranges."),
     ] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Of what happened, the newest so many.", show_default="100")
@@ -157,7 +158,7 @@ async def _happened(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
 async def _conflicts(desk: Desk, partner_ids: Sequence[int], wish: Wish) -> None:
     rows = await bib_rows.conflicts(desk.database, partner_ids, desk.clock.now(), wish.race_id)
     if wish.json:
-        names = ("race_id", "bib", "event_id", "registration_id", "first_name", "last_name")
+        names = ("race_id", "bib", "event_id", "registration_id", "first_name", "last_name", "is_shared", "bib_ranges")
         show.document({
             "conflicts": [
                 {"partner_id": row["timing_partner_id"], **{name: row[name] for name in names}} for row in rows
@@ -165,16 +166,43 @@ async def _conflicts(desk: Desk, partner_ids: Sequence[int], wish: Wish) -> None
         })  # fmt: skip
         return
     if not rows:
-        show.say("No bib is worn by two people of one race.")
+        show.say("No bib is worn by two people of one race, or by somebody whose event does not give it out.")
         return
-    columns = (">partner", ">race", "*bib", "event", "registration", "*name")
-    lines = [
-        (row["timing_partner_id"], row["race_id"], row["bib"], row["event_id"], row["registration_id"], _name(row))
-        for row in rows
-    ]
-    show.table(None, columns, lines)
+    if shared := [row for row in rows if row["is_shared"]]:
+        columns = (">partner", ">race", "*bib", "event", "registration", "*name")
+        lines = [
+            (row["timing_partner_id"], row["race_id"], row["bib"], row["event_id"], row["registration_id"], _name(row))
+            for row in shared
+        ]
+        show.table("Worn by several", columns, lines)
+    if shared and len(shared) < len(rows):
+        show.say("")
+    if events := _outside(rows):
+        # A line an event: whoever numbers the bibs by another plan than the provider knows has a thousand of them.
+        show.table(
+            "None that their event gives out",
+            (">partner", ">race", "event", "*gives out", ">bibs", "*they are"),
+            events,
+        )
     bibs_ = {(row["timing_partner_id"], row["race_id"], row["bib"]) for row in rows}
     show.say(f"{show.many(len(bibs_), 'bib')} in conflict; each goes from here when the data resolves it.")
+
+
+def _outside(rows: Sequence[Any]) -> list[tuple[object, ...]]:
+    """The events whose people wear others than their bibs."""
+    events: dict[tuple[int, str, str], list[Any]] = {}
+    for row in rows:
+        if row["bib_ranges"]:
+            events.setdefault((row["timing_partner_id"], row["race_id"], row["event_id"]), []).append(row)
+    return [
+        (
+            *event,
+            ", ".join(f"{first}-{last}" for first, last in theirs[0]["bib_ranges"]),
+            len(theirs),
+            ", ".join(row["bib"] for row in theirs),
+        )
+        for event, theirs in events.items()
+    ]
 
 
 async def _zone(desk: Desk, races: Sequence[Race]) -> Any:

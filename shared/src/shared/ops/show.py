@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 
 #: Words that are coloured wherever they stand in a table.
 STYLES = {
-    **dict.fromkeys(("failed", "expired", "refused", "bad", "late", "duplicate"), "red"),
+    **dict.fromkeys(("failed", "expired", "refused", "bad", "late", "duplicate", "out_of_range"), "red"),
     **dict.fromkeys(("disabled", "warn", "held", "queued", "replaced", "unsealed", "skipped", "removed"), "yellow"),
     **dict.fromkeys(("active", "ok", "completed", "fresh", "kept", "given", "added"), "green"),
 }

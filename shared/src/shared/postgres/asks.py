@@ -60,6 +60,11 @@ class Ask:
         return f"{word}:{where}:{what}"
 
 
+#: A full pass asks for the ranges of bibs too, a call more, of what starts so soon: twice a race, on its eve and hours
+#: before its gun.
+RANGES_WITHIN = timedelta(hours=25)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A race's events that are worth asking for, and where the next incremental sync of all of them starts."""
@@ -67,6 +72,7 @@ class Wanted:
     event_ids: tuple[str, ...]
     cursor: datetime | None  # the smallest; None when one of them has none
     removals_cursor: datetime | None  # the same for removed people, of the events known before
+    starting_editions: tuple[str, ...] = ()  # those with an event that starts within a day
 
 
 async def wanted_events(
@@ -81,8 +87,9 @@ async def wanted_events(
     """The race's events still on the provider's list whose last moment is not longer ago than ``tail``."""
     rows = await connection.fetch(
         """
-        SELECT event_id, cursor_at, removals_cursor_at FROM events
-        WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
+        SELECT event_id, cursor_at, removals_cursor_at,
+            CASE WHEN starts_at BETWEEN $4 AND $4::timestamptz + $7::interval THEN edition_id END AS starting_edition
+        FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
           AND coalesce(last_moment_at, $4) >= $4::timestamptz - $6::interval
           AND (cardinality($5::text[]) = 0 OR event_id = ANY($5))
         ORDER BY length(event_id), event_id
@@ -93,6 +100,7 @@ async def wanted_events(
         now,
         list(only),
         tail,
+        RANGES_WITHIN,
     )
     cursors = [row["cursor_at"] for row in rows]
     known = [cursor for cursor in cursors if cursor is not None]
@@ -102,6 +110,7 @@ async def wanted_events(
         removals_cursor=min(
             (row["removals_cursor_at"] for row in rows if row["removals_cursor_at"] is not None), default=None
         ),
+        starting_editions=tuple(sorted({row["starting_edition"] for row in rows} - {None})),
     )
 
 
@@ -292,6 +301,7 @@ async def _send(
         removals=row["removals"],
         race_id=row["race_id"],
         event_ids=found.event_ids,
+        edition_ids=found.starting_editions if is_race and row["mode"] == Mode.FULL else (),
         modified_after=cursor,
         removed_after=removed_after,
         bib=row["bib"],

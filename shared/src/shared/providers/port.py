@@ -74,7 +74,9 @@ class Answer:
 class Page:
     """A page of raw records, as the provider sent them, and what paging and the cursor need of it."""
 
-    records: Sequence[Any]  # people; for removals (event_id, record) pairs; for races race records with events
+    # people; for removals (event_id, record) pairs; for races race records with events; for ranges of bibs (event_id,
+    # ((first, last), ...)) pairs
+    records: Sequence[Any]
     count: int  # records received, unusable ones included
     last_id: int | None  # the highest registration id, for keyset paging; None when no id could be read
     newest_modified: int | None  # Unix seconds
@@ -95,6 +97,7 @@ class Capabilities:
 
     removals: Removals
     search_by_bib: bool
+    bib_ranges: bool  # tells which bibs each event gives out
     page_size: int  # people a call at the most
     removals_page_size: int
     races_page_size: int
@@ -128,11 +131,13 @@ class Provider:
     ask_participants: Callable[..., Call]  # (race_id, event_ids, *, after_id, modified_after, page_size, include)
     ask_removed: Callable[..., Call]  # (race_id, event_ids, *, after_id, modified_after)
     ask_bib: Callable[..., Call]  # (race_id, event_ids, number, *, include)
+    ask_bib_ranges: Callable[[str, str], Call]  # (race_id, edition_id)
     # how to read the answers: each raises ProviderFailure
     read_races: Callable[[Answer], Page]
     read_race: Callable[[Answer], Page]  # one record, as in a list of races
     read_participants: Callable[[Answer], Page]
     read_removed: Callable[[Answer], Page]
+    read_bib_ranges: Callable[[Answer], Page]
     read_quota: Callable[[Answer], tuple[int, int] | None]  # (limit, remaining) of the key, when told; never raises
     check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for
     # how to store them: pure, never raises for bad data

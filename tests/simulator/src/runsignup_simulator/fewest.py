@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from .endpoints.race_fields import DAY, span_of_current
-from .model import Race
+from .model import Event, Race
 from .spelling import EASTERN
 from .world import World, future_events
 
 LARGEST_PAGE, LARGEST_RACES_PAGE, DEFAULT_PAGE = 2_500, 1_000, 50
 DAYS_BACK = 7
 """How far back a careful client sets `start_date`."""
+RANGES_HOURS = 25
+"""How long before a start the ranges of its edition's bibs are worth a call."""
 
 
 def calls_until_short(rows: int, page: int) -> int:
@@ -30,12 +32,12 @@ def full_pass_calls(people: int) -> int:
 
 
 def fewest_calls(world: World, now: float) -> dict[str, Any]:
-    """Per key: discovery, a full pass over every race with future events, and their removed lists."""
+    """Per key: discovery, a full pass over every race with future events, ranges of bibs, and the removed lists."""
     out = {}
     for key, partner in world.partners.items():
         races = [world.races[race_id] for race_id in partner.race_ids if world.allowed(key, race_id)]
         listed = [race for race in races if race.listed and _ends_after(race, now - DAYS_BACK * DAY, now)]
-        full = removed = people = 0
+        full = removed = people = ranges = 0
         polled = [race for race in listed if future_events(race, now)]
         for race in polled:
             events = future_events(race, now)
@@ -43,6 +45,7 @@ def fewest_calls(world: World, now: float) -> dict[str, Any]:
             gone = sum(world.roster(race.race_id).count(event.event_id, active=False) for event in events)
             people += count
             full += full_pass_calls(count)
+            ranges += len({event.race_event_days_id for event in events if _starts_soon(event, now)})
             removed += calls_until_short(gone, 1_000)
         discovery = calls_until_short(len(listed), LARGEST_RACES_PAGE)
         out[key] = {
@@ -52,9 +55,14 @@ def fewest_calls(world: World, now: float) -> dict[str, Any]:
             "discovery": discovery,
             "full_passes": full,
             "removed_passes": removed,
-            "discovery_and_full_passes": discovery + full,
+            "bib_ranges": ranges,
+            "first_load": discovery + full + ranges,
         }
     return out
+
+
+def _starts_soon(event: Event, now: float) -> bool:
+    return event.starts_at is not None and now <= event.starts_at <= now + RANGES_HOURS * 3_600
 
 
 def _ends_after(race: Race, limit: float, now: float) -> bool:

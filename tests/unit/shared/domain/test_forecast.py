@@ -43,8 +43,8 @@ def test_each_pace_costs_what_its_interval_says() -> None:
 
 def test_the_full_passes_as_windows_open_stand_in_their_hour() -> None:
     found = hours([a_load(GUN, pages=6)])
-    assert at_hour(found, GUN - timedelta(hours=24)).wanted == pytest.approx(4 * 1.2 + 6 + 6 / 24)
-    assert at_hour(found, GUN - timedelta(hours=4)).wanted == pytest.approx(60 * 1.2 + 6 + 6 / 24)
+    assert at_hour(found, GUN - timedelta(hours=24)).wanted == pytest.approx(4 * 1.2 + 6 + 1 + 6 / 24)  # the ranges
+    assert at_hour(found, GUN - timedelta(hours=4)).wanted == pytest.approx(60 * 1.2 + 6 + 1 + 6 / 24)
 
 
 def test_what_is_asked_for_beside_races_counts() -> None:

@@ -218,6 +218,7 @@ class Demo:
             SELECT timing_partner_id, sum(
                 CASE kind WHEN 'discover' THEN 1 + (reason = 'first')::int
                 ELSE CASE mode WHEN 'full' THEN ceil(fetched / 2500.0) + 1
+                    + (progress->'end'->'bib_ranges' <> '{}')::int
                     ELSE greatest(1, ceil(fetched / 2500.0)) + removals::int END END)::int AS fewest
             FROM sync_runs WHERE state = 'completed' GROUP BY 1
             """

@@ -12,7 +12,7 @@ from shared.providers.port import Answer, Page
 from shared.providers.runsignup.capabilities import CAPABILITIES
 from shared.providers.runsignup.errors import failure
 from shared.providers.runsignup.responses import open_answer
-from shared.providers.runsignup.spelling import HIGHEST_ID, epoch, number
+from shared.providers.runsignup.spelling import HIGHEST_ID, epoch, identifier, number
 
 MISSING = object()
 
@@ -77,6 +77,37 @@ def read_removed(answer: Answer) -> Page:
         lists.append(people)
         pairs.append([(event_id, person) for person in people])
     return _page(lists, pairs, "last_modified_ts", answered_at)
+
+
+def read_bib_ranges(answer: Answer) -> Page:
+    """The bibs that each event of an edition gives out; an event without ranges gives out any
+    (runsignup.com/API/race/:race_id/get-bib-validation-settings).
+
+    A form that is not the documented one is refused whole: a range that is guessed would put everybody outside of it.
+    """
+    document, answered_at = open_answer(answer)
+    rows = document.get("events") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        raise failure("unknown_form", answered_at=answered_at)
+    pairs = [_bib_ranges(row) for row in rows]
+    if None in pairs:
+        raise failure("unknown_form", answered_at=answered_at)
+    return Page(pairs, len(pairs), None, None, answered_at)
+
+
+def _bib_ranges(row: Any) -> tuple[str, tuple[tuple[int, int], ...]] | None:
+    event_id = identifier(row.get("event_id")) if isinstance(row, dict) else None
+    listed = row.get("bib_ranges") if event_id is not None else None
+    if event_id is None or not isinstance(listed, list):
+        return None
+    ranges = []
+    for each in listed:
+        get = each.get if isinstance(each, dict) else {}.get
+        first, last = number(get("starting_bib_num")), number(get("ending_bib_num"))
+        if first is None or last is None or first > last:
+            return None
+        ranges.append((first, last))
+    return event_id, tuple(ranges)
 
 
 def check_page(page: Page, *, after_id: int | None) -> None:

@@ -100,6 +100,14 @@ def ask_bib(race_id: str, event_ids: Iterable[str], number: str, *, include: Col
     )
 
 
+def ask_bib_ranges(race_id: str, edition_id: str) -> Call:
+    """Which bibs the events of one edition give out (runsignup.com/API/race/:race_id/get-bib-validation-settings)."""
+    edition = identifier(edition_id)
+    if edition is None:
+        raise Never("RunSignUp's editions are known by whole numbers; this one is not", reason="edition_id")
+    return Call(f"/race/{_race(race_id)}/get-bib-validation-settings", (JSON, ("race_event_days_id", edition)))
+
+
 def _race(race_id: str) -> str:
     identity = identifier(race_id)
     if identity is None:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.providers.port import Answer, Consequence, Page, ProviderFailure
-from shared.providers.runsignup.readers import check_page, read_participants, read_race, read_races, read_removed
+from shared.providers.runsignup.readers import (
+    check_page,
+    read_bib_ranges,
+    read_participants,
+    read_race,
+    read_races,
+    read_removed,
+)
 from tests.unit.shared.providers.runsignup.cases import answer, raw_person, sample
 
 EVENT = {"event_id": 900101, "participants": []}
@@ -30,6 +37,31 @@ def test_one_race_is_a_list_of_one() -> None:
 def test_no_race_is_a_failure_and_no_empty_list(document: Any) -> None:
     with pytest.raises(ProviderFailure):
         read_race(answer(document))
+
+
+def test_an_edition_tells_the_bibs_of_each_event() -> None:
+    assert read_bib_ranges(sample("bib_ranges")).records == [
+        ("900101", ((100, 499), (700, 850))),
+        ("900102", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        {"events": [{"event_id": 1}]},
+        {"events": [{"bib_ranges": []}]},
+        {"events": [{"event_id": 1, "bib_ranges": [{"starting_bib_num": 1}]}]},
+        {"events": [{"event_id": 1, "bib_ranges": [{"starting_bib_num": 9, "ending_bib_num": 1}]}]},
+        {"events": [{"event_id": 1, "bib_ranges": [[1, 9]]}]},
+        {"events": [[]]},
+    ],
+)
+def test_ranges_in_another_form_are_not_guessed(document: Any) -> None:
+    with pytest.raises(ProviderFailure):
+        read_bib_ranges(answer(document))
 
 
 def test_people_stand_beside_their_event() -> None:

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from shared.errors import Never
-from shared.providers.runsignup.requests import ask_bib, ask_participants, ask_race, ask_races, ask_removed
+from shared.providers.runsignup.requests import (
+    ask_bib,
+    ask_bib_ranges,
+    ask_participants,
+    ask_race,
+    ask_races,
+    ask_removed,
+)
 
 
 def test_races_are_asked_with_their_events_a_thousand_at_a_time() -> None:
@@ -102,6 +109,14 @@ def test_a_bib_is_searched_with_the_extras_of_every_other_question() -> None:
 def test_a_bib_that_is_no_number_cannot_be_searched(bib: str) -> None:
     with pytest.raises(Never, match="whole number only"):
         ask_bib("81001", ["900101"], bib)
+
+
+def test_ranges_of_bibs_are_asked_for_by_edition() -> None:
+    call = ask_bib_ranges("81001", "3301")
+    assert call.path == "/race/81001/get-bib-validation-settings"
+    assert dict(call.parameters) == {"format": "json", "race_event_days_id": "3301"}
+    with pytest.raises(Never):
+        ask_bib_ranges("81001", "")
 
 
 @pytest.mark.parametrize("race", ["../users", "", "0", "-1", "81001/participants"])
