@@ -34,9 +34,9 @@ def of_kind(overlay: str, *kinds: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("overlay", ["local", "production"])
 def test_each_service_has_a_deployment_a_budget_for_disruptions_and_an_account(overlay: str) -> None:
-    assert set(of_kind(overlay, "Deployment")) == SERVICES
+    assert set(of_kind(overlay, "Deployment")) == SERVICES | {"operator"}
     assert set(of_kind(overlay, "PodDisruptionBudget")) == SERVICES
-    assert set(of_kind(overlay, "ServiceAccount")) == SERVICES | {"migrate"}
+    assert set(of_kind(overlay, "ServiceAccount")) == SERVICES | {"migrate", "operator"}
 
 
 @pytest.mark.parametrize("overlay", ["local", "production"])
@@ -49,10 +49,18 @@ def test_every_container_of_ours_is_closed_and_bounded(overlay: str) -> None:
         assert "type: RuntimeDefault" in each
 
 
-def test_every_deployment_is_probed_and_waits_for_the_schema() -> None:
-    for each in of_kind("production", "Deployment").values():
-        for what in ("startupProbe:", "livenessProbe:", "readinessProbe:", "path: /ready", "hub status"):
-            assert what in each
+def test_every_service_is_probed_and_waits_for_the_schema() -> None:
+    deployments = of_kind("production", "Deployment")
+    for each in SERVICES:
+        for what in ("startupProbe:", "livenessProbe:", "readinessProbe:", "path: /ready", "hub migrate --check"):
+            assert what in deployments[each]
+
+
+def test_in_the_local_overlay_each_service_has_a_role_of_its_own_that_the_migration_makes() -> None:
+    text = (ROOT / "k8s" / "overlays" / "local" / "kustomization.yaml").read_text()
+    roles = {f"hub_{each.replace('-', '_')}" for each in SERVICES}
+    assert set(re.findall(r"postgresql://(hub_\w+):", text)) == roles
+    assert set(re.findall(r"(hub_\w+)=", text)) == roles
 
 
 def test_production_brings_no_secret_and_each_service_refers_to_its_own() -> None:

@@ -95,10 +95,13 @@ async def database_url(postgres: services.Database, _template: dict[str, str]) -
     """A migrated database for this test alone, cloned from a template in a few milliseconds."""
     if not _template:
         from shared.postgres.migrate import migrate
+        from shared.postgres.roles import grant
 
         name = f"hub_template_{uuid.uuid4().hex[:12]}"
         await services.execute(postgres.url, f"create database {name}")
         await migrate(services.database_named(postgres.url, name))
+        await services.make_roles(postgres.url)
+        await grant(services.database_named(postgres.url, name), {})
         _template["name"] = name
     name = f"hub_test_{uuid.uuid4().hex[:12]}"
     await services.clone(postgres.url, _template["name"], name)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from shared.providers.registry import PROVIDERS
 from shared.runtime import House
 from shared.settings import Settings, load
 from tests.builders import NOON, SEALER
+from tests.services import under
 from writer.handlers import on_message
 from writer.settings import WriterSettings
 
@@ -104,3 +106,14 @@ def clock() -> ManualClock:
 @pytest.fixture
 def house(database: Database, clock: ManualClock) -> House:
     return a_house(database, clock)
+
+
+def house_as(role: str) -> Any:
+    """A fixture like ``house``, whose handlers do everything in the database as a service's own role."""
+
+    @pytest.fixture(name="house")
+    async def house(database_url: str, clock: ManualClock) -> AsyncIterator[House]:
+        async with a_database(under(database_url, role)) as database:
+            yield a_house(database, clock)
+
+    return house

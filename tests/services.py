@@ -107,6 +107,25 @@ async def execute(url: str, statement: str) -> None:
         await connection.close()
 
 
+async def make_roles(url: str, *, member: str | None = None) -> None:
+    """Make the roles that `hub migrate` grants to; they belong to the server, and stay. ``member`` may become each."""
+    import asyncpg
+
+    from shared.postgres.roles import ROLES
+
+    for role in ROLES:
+        with contextlib.suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+            await execute(url, f"create role {role}")
+        if member is not None:
+            await execute(url, f"grant {role} to {member}")
+
+
+def under(url: str, role: str) -> str:
+    """The address of the same database, whoever connects with it doing everything as that role."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, f"role={role}")))))
+
+
 async def clone(url: str, template: str, name: str) -> None:
     """Copy a database file by file: through the log, page by page, as servers do from 15 on, costs half more."""
     import asyncpg

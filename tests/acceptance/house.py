@@ -18,6 +18,7 @@ from shared.postgres.asks import Ask, ask
 from shared.runtime.service import keep_running, open_house, services
 from shared.secrets import new_key
 from shared.settings import Settings, load
+from tests.services import under
 
 SERVICES = ("scheduler", "fetcher", "writer", "bib_watcher")
 
@@ -45,8 +46,9 @@ Command = Callable[[str, dict[str, str]], tuple[tuple[str, ...], dict[str, str]]
 
 
 def as_it_is(service: str, environment: dict[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """`python -m fetcher`."""
-    return (sys.executable, "-m", service), environment
+    """`python -m fetcher`, in the database as its own role."""
+    url = under(environment["HUB_DATABASE_URL"], f"hub_{service}")
+    return (sys.executable, "-m", service), environment | {"HUB_DATABASE_URL": url}
 
 
 @dataclass(slots=True)

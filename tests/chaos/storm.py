@@ -18,6 +18,7 @@ import asyncpg
 from shared.domain.run import Mode
 from shared.postgres import Database
 from shared.postgres.migrate import migrate
+from shared.postgres.roles import grant
 from tests import services
 from tests.acceptance.house import distributed_hub, until
 from tests.chaos.feed import Snapshot, take_snapshot
@@ -80,6 +81,7 @@ async def place(storm: Storm, ground: Ground, folder: Path) -> AsyncIterator[Wea
     name = f"chaos_{storm.seed}_{time.time_ns()}"
     url = await _create(ground.postgres.url, name)
     await migrate(url)
+    await grant(url, {})
     amqp = urlsplit(ground.broker.fresh())
     assert amqp.port is not None
     for each in ("logs", "orders", *SERVICES):
@@ -99,7 +101,9 @@ async def place(storm: Storm, ground: Ground, folder: Path) -> AsyncIterator[Wea
             return (sys.executable, "-m", "tests.chaos.service", service), {
                 **environment,
                 "HUB_AMQP_URL": urlunsplit(amqp._replace(netloc=netloc)),
-                "HUB_DATABASE_URL": url.replace(str(ground.postgres.folder), str(folder / service)),
+                "HUB_DATABASE_URL": services.under(
+                    url.replace(str(ground.postgres.folder), str(folder / service)), f"hub_{service}"
+                ),
                 "HUB_METRICS_PORT": str(services.free_port()),
                 "CHAOS_ORDERS": str(folder / "orders"),
                 "CHAOS_SKEW": str(storm.skews[next(skew) % len(storm.skews)]),
@@ -127,6 +131,7 @@ async def _create(url: str, name: str) -> str:
     try:
         with contextlib.suppress(asyncpg.DuplicateObjectError):
             await connection.execute(f"CREATE ROLE {ROLE} LOGIN")
+        await services.make_roles(url, member=ROLE)
         await connection.execute(f'CREATE DATABASE "{name}" OWNER {ROLE}')
     finally:
         await connection.close()

@@ -134,9 +134,8 @@ async def test_a_bib_that_somebody_wears_already_is_a_duplicate(
 async def test_a_bib_of_somebody_who_left_is_free(database: Database, house: House, tenant: Tenant) -> None:
     await written(database, tenant, {7001: "5"})
     run_id = await a_run(database, tenant, state=State.COMPLETED)
-    await fakes.write(
-        house, a_removals_batch(tenant, run_id, [a_removal_record(7001, modified=900)], fetched_at=at(900))
-    )
+    removals = a_removals_batch(tenant, run_id, [a_removal_record(7001, modified=900)], fetched_at=at(900))
+    await fakes.write(fakes.a_house(database), removals)
     await numbered(database)
     await written(database, tenant, {7002: "5"})
     await swept(house)
@@ -306,7 +305,7 @@ async def test_looking_for_what_is_new_reads_no_history(database: Database) -> N
 
 async def test_what_has_no_number_yet_is_not_read(database: Database, house: House, tenant: Tenant) -> None:
     run_id = await a_run(database, tenant, state=State.COMPLETED)
-    await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(bib="5")]))
+    await fakes.write(fakes.a_house(database), a_batch(tenant, run_id, [a_participant_record(bib="5")]))
     await swept(house)
     assert await told(database) == []
     await numbered(database)

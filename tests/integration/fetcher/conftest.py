@@ -1,13 +1,15 @@
-"""A real database, a house on it, and a provider that answers by a script."""
+"""A real database, a house whose handlers are in it as their own role, and a provider that answers by a script."""
 
 import pytest
 
 from shared.postgres import Database
 from tests.builders import Tenant, a_participant_record, a_partner, a_race
-from tests.fakes import ManualClock, clock, database, house, other_database
+from tests.fakes import ManualClock, clock, database, house_as, other_database
 from tests.integration.fetcher.scripted import Provider
 
 __all__ = ["clock", "database", "house", "other_database"]
+
+house = house_as("hub_fetcher")
 
 
 @pytest.fixture

@@ -50,10 +50,24 @@ async def test_an_empty_database_is_told_to_be_migrated_and_is(empty_database_ur
     result = await hub("status")
     assert result.code == 1
     assert "hub migrate" in result.sentence
+    assert (await hub("migrate", "--check")).code == 1
     first = await hub("migrate", "--json")
     assert first.document["applied"][0] == {"version": 1, "name": "create_core"}
     assert (await hub("migrate", "--json")).document["applied"] == []
+    assert (await hub("migrate", "--check")).code == 0
     assert (await hub("status")).code == 0
+
+
+async def test_passwords_of_roles_that_are_none_are_a_wrong_setting(hub: Hub) -> None:
+    for text in (
+        SECRET,
+        f"hub_fetcher={SECRET},=",
+        f"hub_fetcher={SECRET},hub_writer=pässwort",
+        f"hub_dispatcher={SECRET}",
+    ):
+        result = await hub("migrate", HUB_ROLE_PASSWORDS=text)
+        assert result.code == 2
+        assert "HUB_ROLE_PASSWORDS" in result.sentence
 
 
 async def test_a_database_of_a_newer_program_is_left_alone(hub: Hub, database: Database) -> None:

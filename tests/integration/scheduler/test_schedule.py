@@ -250,12 +250,12 @@ async def test_a_start_that_moves_or_is_cancelled_is_followed_from_the_next_disc
 ) -> None:
     """Earlier, later, to another day, cancelled, and on again."""
     day = "%m/%d/%Y %H:%M"
-    eastern = ZoneInfo("America/New_York")
+    eastern, writer = ZoneInfo("America/New_York"), fakes.a_house(database, clock)
     for hours, pace in ((200, "routine"), (3, "raceday"), (5, "near"), (50, "routine"), (None, None), (2, "raceday")):
         start = "" if hours is None else (clock.now() + timedelta(hours=hours)).astimezone(eastern).strftime(day)
         record = a_race_record(event_ids=() if hours is None else (int(EVENT),), start=start)
         run_id = await a_run(database, tenant, str(hours), state=State.RUNNING)
-        await fakes.write(house, a_races_batch(tenant, run_id, [record], fetched_at=clock.now()))
+        await fakes.write(writer, a_races_batch(tenant, run_id, [record], fetched_at=clock.now()))
         await database.execute("UPDATE events SET cursor_at = $1", clock.now())
         await database.execute("UPDATE sync_runs SET state = 'completed'")
         await tick(house, SETTINGS)

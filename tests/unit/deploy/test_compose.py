@@ -7,6 +7,8 @@ from pydantic_settings import BaseSettings
 
 from fetcher.settings import FetcherSettings
 from scheduler.settings import SchedulerSettings
+from shared.ops.schema import RoleSettings
+from shared.postgres.roles import ROLES
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -39,8 +41,17 @@ def test_each_service_has_an_image_of_its_own() -> None:
 
 
 def test_every_setting_that_is_handed_on_exists() -> None:
-    kinds: tuple[type[BaseSettings], ...] = (Settings, SchedulerSettings, FetcherSettings)
+    kinds: tuple[type[BaseSettings], ...] = (Settings, SchedulerSettings, FetcherSettings, RoleSettings)
     known = {f"HUB_{name.upper()}" for kind in kinds for name in kind.model_fields}
     image = (ROOT / "Dockerfile").read_text()
     assert set(re.findall(r"^\s+(HUB_[A-Z_]+):", COMPOSE, re.MULTILINE)) <= known
     assert set(re.findall(r"(HUB_[A-Z_]+)=", image)) <= known
+
+
+def test_each_service_has_a_database_role_of_its_own_that_is_made_before_it_starts() -> None:
+    services = {role.removeprefix("hub_").replace("_", "-"): role for role in ROLES if role != "hub_reader"}
+    for name, role in services.items():
+        address = f"postgresql://{role}:${{{role.removeprefix('hub_').upper()}_PASSWORD:?"
+        assert address in BLOCKS[name]
+        assert f"{role}=${{{role.removeprefix('hub_').upper()}_PASSWORD}}" in BLOCKS["migrate"]
+    assert "HUB_DATABASE_URL" not in BLOCKS["operator"]  # the owner's, which is everybody's else

@@ -10,6 +10,7 @@ from bib_watcher.settings import BibWatcherSettings
 from fetcher.settings import FetcherSettings
 from scheduler.settings import SchedulerSettings
 from shared.ops.backfill_forecast import Limits
+from shared.ops.schema import RoleSettings
 from shared.settings import Settings
 from writer.settings import WriterSettings
 
@@ -20,6 +21,7 @@ ALL: tuple[type[BaseSettings], ...] = (
     FetcherSettings,
     WriterSettings,
     BibWatcherSettings,
+    RoleSettings,
     Limits,  # others' settings, read for what they mean to an operator
 )
 LINE = re.compile(r"^# (HUB_[A-Z_]+)=(\S*)", re.MULTILINE)

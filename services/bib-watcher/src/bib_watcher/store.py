@@ -149,7 +149,8 @@ async def race_bibs(
     worn = await connection.fetch(
         """
         SELECT p.bib, p.registration_id, p.event_id, p.user_id FROM (
-            SELECT * FROM participants WHERE timing_partner_id = $2 AND race_id = $3 AND removed_at IS NULL
+            SELECT provider_id, bib, registration_id, event_id, user_id FROM participants
+            WHERE timing_partner_id = $2 AND race_id = $3 AND removed_at IS NULL
                 AND (bib IN (SELECT unnest($4::text[]))) IS TRUE AND (event_id = ANY($5)) IS TRUE OFFSET 0
         ) AS p WHERE p.provider_id = $1
         ORDER BY p.registration_id

@@ -8,7 +8,6 @@ from shared.domain.participant import Unusable
 from shared.domain.race import Event, Race
 from shared.errors import Never
 from shared.postgres import Connection
-from shared.postgres.credentials import load_credential
 from shared.postgres.pool import notify
 from shared.providers.registry import by_name
 from shared.runtime import House
@@ -69,11 +68,12 @@ async def apply_races(body: RacesFetched, raw: bytes | None, *, house: House, se
 
 async def lock_credential(connection: Connection, credential_id: int) -> str:
     """Take the lock of everything about a key's list of races; the key's fingerprint."""
-    await connection.execute("SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", credential_id)
-    stored = await load_credential(connection, credential_id)
-    if stored is None:
+    fingerprint: str | None = await connection.fetchval(
+        "SELECT fingerprint FROM credentials WHERE credential_id = $1 FOR UPDATE", credential_id
+    )
+    if fingerprint is None:
         raise Never(f"credential {credential_id} does not exist", reason="unknown_credential")
-    return stored.fingerprint
+    return fingerprint
 
 
 async def _upsert_races(

@@ -114,7 +114,8 @@ async def freeze_older_mapping(
         """
         WITH tried AS (
             UPDATE quarantine q SET mapping_version = $3
-            WHERE resolved_at IS NULL AND provider_id = $2 AND mapping_version < $3 RETURNING q.*
+            WHERE resolved_at IS NULL AND provider_id = $2 AND mapping_version < $3
+            RETURNING item_id, provider_id, timing_partner_id, race_id, first_seen_at
         )
         INSERT INTO replay_items (replay_id, ordinal, provider_id, timing_partner_id, race_id, item_id)
         SELECT $1, row_number() OVER (ORDER BY first_seen_at, item_id), provider_id, timing_partner_id,
