@@ -52,8 +52,8 @@ async def _late(database: Database, races: int) -> list[float]:
     """Let races fall due, and wait for the first call of each: by how many seconds they came late, in order."""
     due_at = datetime.now(UTC)
     due = await database.fetch(
-        "UPDATE race_sync SET next_due_at = $1, last_asked_at = $1 - interval '2 days', round = 6 WHERE race_id IN"
-        " (SELECT race_id FROM race_sync WHERE state = 'active' LIMIT $2) RETURNING race_id",
+        "UPDATE race_sync SET next_due_at = $1::timestamptz, last_asked_at = $1::timestamptz - interval '2 days',"
+        " round = 6 WHERE race_id IN (SELECT race_id FROM race_sync WHERE state = 'active' LIMIT $2) RETURNING race_id",
         due_at,
         races,
     )

@@ -186,7 +186,7 @@ async def test_a_race_that_came_back_to_the_list_stays_on_it(database: Database,
 def a_better_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, first names are written in capitals."""
 
-    def identify(records: Sequence[Any], race_id: str) -> list[Identity]:
+    def identify(records: Sequence[Any], race_id: str, sent: object = None) -> list[Identity]:
         known = PROVIDER.identify(records, race_id)
         return [each._replace(content_hash=each.content_hash and b"2" + each.content_hash[1:]) for each in known]
 

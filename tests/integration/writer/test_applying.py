@@ -8,7 +8,9 @@ from uuid import UUID
 import orjson
 import pytest
 
-from shared.contracts import ParticipantsChanged
+from fetcher.telling import introduce
+from shared.contracts import ParticipantsChanged, ParticipantsFetched
+from shared.contracts.records import Unopened
 from shared.domain.participant import Identity, Participant
 from shared.domain.run import Mode, State
 from shared.errors import Never
@@ -609,3 +611,31 @@ async def test_an_event_that_leaves_the_list_is_missing_unless_it_is_over(databa
     await fakes.write(house, a_races_batch(tenant, run_id, [a_race_record(event_ids=(3,))]))
     rows = await database.fetch("SELECT event_id FROM events WHERE missing_at IS NOT NULL")
     assert [row["event_id"] for row in rows] == ["1"]
+
+
+def introduced(body: ParticipantsFetched, records: list[Any]) -> ParticipantsFetched:
+    """A batch as the fetcher sends it."""
+    return body.model_copy(update=introduce(records, PROVIDER, RACE))
+
+
+async def test_who_is_stored_already_is_known_without_opening_the_records(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    run_id = await a_run(database, tenant)
+    record = a_participant_record(bib="7")
+    await fakes.write(house, introduced(a_batch(tenant, run_id, fetched_at=at(5)), [record]))
+    again = introduced(a_batch(tenant, run_id, sequence=2, fetched_at=at(6)), [record])
+    unreadable = again.model_copy(update={"records": Unopened(b"[{,}]")})
+    await fakes.write(house, unreadable)
+    assert await counts(database, run_id) == {"added": 1, "unchanged": 1}
+
+
+async def test_records_fewer_or_more_than_their_message_says_are_refused(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    run_id = await a_run(database, tenant)
+    batch = introduced(a_batch(tenant, run_id, fetched_at=at(5)), [a_participant_record(bib="7")])
+    for records in (b"[]", b"[{}, {}]"):
+        with pytest.raises(Never, match="not as many"):
+            await fakes.write(house, batch.model_copy(update={"records": Unopened(records)}))
+    assert await counts(database, run_id) == {}

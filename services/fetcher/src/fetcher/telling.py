@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from fetcher.batches import RACES_A_BATCH, cut
 from fetcher.paging import Progress, Stage
 from shared.bus.port import Message
@@ -20,7 +22,8 @@ from shared.contracts import (
 )
 from shared.contracts.messages import BATCH_RECORDS
 from shared.domain.bibs import BibRange
-from shared.providers.port import Page
+from shared.providers.port import Page, Provider
+from shared.providers.registry import by_name
 from shared.runtime import House
 
 SOURCE = "fetcher"
@@ -51,10 +54,26 @@ def page_messages(
         common["race_id"] = request.race_id
 
     def make(records: Sequence[Any], sequence: int) -> Message:
-        return _message(house, kind(**common, sequence=sequence, records=list(records)), request, cause)
+        fields: dict[str, Any] = {"records": list(records)}
+        if kind is ParticipantsFetched:
+            fields = introduce(records, by_name(request.provider), request.race_id or "")
+        return _message(house, kind(**common, **fields, sequence=sequence), request, cause)
 
     size = RACES_A_BATCH if kind is RacesFetched else BATCH_RECORDS
     return cut(page.records, size, make, progress.sequence + 1)
+
+
+def introduce(records: Sequence[Any], provider: Provider, race_id: str) -> dict[str, Any]:
+    """Records of people as a message's fields: each encoded once, for the message and for the hash it is known by."""
+    sent = [orjson.dumps(each) for each in records]
+    return {
+        "identities": [
+            (each.registration_id, each.content_hash.hex(), each.is_clean)
+            for each in provider.identify(records, race_id, sent)
+        ],
+        "mapping_version": provider.mapping_version,
+        "records": [orjson.Fragment(each) for each in sent],
+    }
 
 
 def end_message(

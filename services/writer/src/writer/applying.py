@@ -35,7 +35,7 @@ async def apply_people(
     provider, now = by_name(body.provider), house.clock.now()
     place = store.Place(provider.provider_id, body.timing_partner_id, body.race_id)
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
-    who = provider.identify(body.records, body.race_id)
+    who = mapped.identities(provider, body)
     seen_ids = list(dict.fromkeys(each.registration_id for each in who if each.registration_id is not None))
     unreadable = sum(each.registration_id is None for each in who)
     packed, comparable = _packed(raw), mapped.comparable(who)
@@ -45,7 +45,15 @@ async def apply_people(
     people = await mapped.map_people(provider, body.records, body.race_id, who, found.familiar)
     async with house.database.transaction("applying a batch") as connection:
         entered = await store.enter(
-            connection, batch, body, place, packed=packed, seen_ids=seen_ids, unreadable=unreadable, now=now
+            connection,
+            batch,
+            body,
+            place,
+            size=len(who),
+            packed=packed,
+            seen_ids=seen_ids,
+            unreadable=unreadable,
+            now=now,
         )
         if entered is None:
             metrics.batches_duplicate.inc()
@@ -158,7 +166,15 @@ async def apply_removals(
     batch = store.BatchId(body.run_id, body.attempt, body.sequence)
     async with house.database.transaction("applying removals") as connection:
         entered = await store.enter(
-            connection, batch, body, place, packed=_packed(raw), seen_ids=None, unreadable=0, now=now
+            connection,
+            batch,
+            body,
+            place,
+            size=len(body.records),
+            packed=_packed(raw),
+            seen_ids=None,
+            unreadable=0,
+            now=now,
         )
         if entered is None:
             metrics.batches_duplicate.inc()

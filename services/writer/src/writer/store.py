@@ -138,6 +138,7 @@ async def enter(
     body: ParticipantsFetched | ParticipantsRemoved,
     place: Place,
     *,
+    size: int,
     packed: bytes | None,
     seen_ids: list[str] | None,
     unreadable: int,
@@ -179,7 +180,7 @@ async def enter(
         place.timing_partner_id,
         place.race_id,
         body.fetched_at,
-        len(body.records),
+        size,
         packed,
         body.credential_id,
     )
@@ -212,6 +213,12 @@ async def record_changes(
         ), noted AS (
             UPDATE race_sync SET newest_batch_id = batch_id FROM batch
             WHERE provider_id = $4 AND timing_partner_id = $5 AND race_id = $6
+        ), told AS (
+            INSERT INTO changes (batch_id, ordinal, provider_id, timing_partner_id, registration_id, event_id, kind,
+                touches_bib, fields)
+            SELECT batch_id, place - 1, $4, $5, diff->>'registration_id', diff->>'event_id', diff->>'kind',
+                diff->'fields' ? 'bib', diff->'fields'
+            FROM batch, jsonb_array_elements($9) WITH ORDINALITY AS each (diff, place)
         )
         SELECT batch_id FROM batch
         """,
@@ -223,35 +230,7 @@ async def record_changes(
         place.race_id,
         now,
         message_id,
-    )
-    await connection.copy_records_to_table(
-        "changes",
-        schema_name="hub",
-        columns=(
-            "batch_id",
-            "ordinal",
-            "provider_id",
-            "timing_partner_id",
-            "registration_id",
-            "event_id",
-            "kind",
-            "touches_bib",
-            "fields",
-        ),
-        records=[
-            (
-                batch_id,
-                ordinal,
-                place.provider_id,
-                place.timing_partner_id,
-                diff["registration_id"],
-                diff["event_id"],
-                diff["kind"],
-                "bib" in diff["fields"],
-                orjson.dumps(diff["fields"]).decode(),
-            )
-            for ordinal, diff in enumerate(diffs)
-        ],
+        orjson.dumps(diffs).decode(),
     )
     return batch_id
 

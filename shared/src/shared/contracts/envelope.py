@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from shared.bus.port import Message
 from shared.contracts.messages import MESSAGES, BibChange, Body, Counts, Diff, Failure
+from shared.contracts.records import document_of
 from shared.errors import Never
 
 B = TypeVar("B", bound=Body)
@@ -64,7 +65,7 @@ def encode(
 def decode(raw: bytes) -> tuple[Envelope, Body]:
     """Read a message of any known type; raises Never, naming the field but not its value, when it is none."""
     try:
-        document: Any = orjson.loads(raw)
+        document: Any = document_of(raw)
     except (orjson.JSONDecodeError, RecursionError):
         raise Never("the message is not JSON", reason="undecodable") from None
     if not isinstance(document, dict):

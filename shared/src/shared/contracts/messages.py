@@ -5,16 +5,21 @@ version; anything else is a new one. Raw records travel as the provider sent the
 mapping: here they are only carried.
 """
 
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WrapValidator, model_validator
 from typing_extensions import TypedDict
 
+from shared.contracts.records import Unopened
 from shared.domain.run import Kind, Mode, Reason, SyncClass
 
 #: Raw records a batch at the most: small enough for a broker, large enough for COPY.
 BATCH_RECORDS = 500
+
+ContentHash = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
 class Body(BaseModel):
@@ -80,17 +85,25 @@ class FetchedBody(Body):
         return f"{self.TYPE}.{self.sync_class}"
 
 
+def _or_unopened(value: Any, validate: Callable[[Any], Any]) -> Any:
+    return value if isinstance(value, Unopened) else validate(value)
+
+
 class BatchBody(FetchedBody):
     """Some raw records of a page, identified by (run, attempt, sequence) and applied once."""
 
     sequence: int = Field(ge=1)
     fetched_at: AwareDatetime = Field(description="when the call was sent; presence follows it")
     credential_id: int
-    records: list[Any] = Field(max_length=BATCH_RECORDS, description="as the provider sent them")
+    records: Annotated[Sequence[Any], Field(max_length=BATCH_RECORDS), WrapValidator(_or_unopened)] = Field(
+        description="as the provider sent them"
+    )
 
     def content(self) -> dict[str, Any]:
-        # The records are JSON values already; dumping them field by field would cost more than all the rest.
-        return {**self.model_dump(mode="json", exclude={"records"}), "records": self.records}
+        # The records are JSON values already; dumping them field by field would cost more than all the rest. They come
+        # last: a reader that need not open them finds them there.
+        records = orjson.Fragment(self.records.text) if isinstance(self.records, Unopened) else self.records
+        return {**self.model_dump(mode="json", exclude={"records"}, exclude_none=True), "records": records}
 
 
 class RacesFetched(BatchBody):
@@ -104,6 +117,19 @@ class ParticipantsFetched(BatchBody):
 
     TYPE: ClassVar[str] = "participants.fetched.v1"
     race_id: str
+    identities: list[tuple[str | None, ContentHash, bool]] | None = Field(
+        default=None,
+        max_length=BATCH_RECORDS,
+        description="of each record: registration_id, a hash of what it says, whether it can be stored as it came",
+    )
+    mapping_version: int | None = Field(default=None, description="of the mapping that the hashes hold for")
+
+    @model_validator(mode="after")
+    def _identifies_each(self) -> Self:
+        opened = not isinstance(self.records, Unopened)
+        if self.identities is not None and opened and len(self.identities) != len(self.records):
+            raise ValueError("identities must be as many as the records, or left out")
+        return self
 
 
 class ParticipantsRemoved(BatchBody):

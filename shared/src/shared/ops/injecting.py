@@ -13,7 +13,7 @@ import typer
 
 from shared.bus.port import Message
 from shared.bus.topology import MAX_MESSAGE_BYTES
-from shared.contracts import Body, Envelope, SyncRequest, decode, encode
+from shared.contracts import Body, Envelope, ParticipantsFetched, SyncRequest, decode, encode
 from shared.errors import Never
 from shared.ops import show
 from shared.ops.desk import Desk, at_desk
@@ -97,6 +97,9 @@ def complete(document: dict[str, Any], new_id: UUID, now: datetime) -> dict[str,
     data = filled.get("data")
     if filled.get("type") == SyncRequest.TYPE and isinstance(data, dict):
         filled["data"] = {"run_id": filled["id"], **data}
+    if filled.get("type") == ParticipantsFetched.TYPE and isinstance(data, dict):
+        # A record edited by hand would pass for the one that it was made from: the writer looks itself.
+        filled["data"] = {**data, "identities": None}
     return filled
 
 

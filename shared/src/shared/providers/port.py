@@ -142,7 +142,7 @@ class Provider:
     check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for
     # how to store them: pure, never raises for bad data
     map_race: Callable[[Any], Race | Unusable]
-    identify: Callable[..., list[Identity]]  # (records, race_id): a fraction of mapping's cost
+    identify: Callable[..., list[Identity]]  # (records, race_id, sent=None): a fraction of mapping's cost
     map_participant: Callable[..., Participant | Unusable]  # (raw, race_id, who: Identity | None = None)
     map_removal: Callable[..., Removal | Unusable]  # (pair, race_id)
     check_key: Callable[[str, str], str | None]  # (principal, secret): what is wrong with their form, in a sentence

@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from shared.contracts import SyncRequest
+from shared.contracts import ParticipantsFetched, SyncRequest
 from shared.errors import Never
 from shared.ops.injecting import Entry, as_message, parse, validate
 
@@ -104,3 +104,22 @@ def test_a_message_that_no_broker_takes_is_refused() -> None:
 def test_a_message_survives_its_own_way_to_bytes() -> None:
     envelope, body = validate(Entry("line 1", {"type": "sync.request.v1", "data": REQUEST}), ID, NOW)
     assert validate(Entry("line 1", orjson.loads(as_message(envelope, body).body)), UUID(int=1), NOW)[1] == body
+
+
+def test_a_record_edited_by_hand_does_not_pass_for_the_one_it_was_made_from() -> None:
+    data = {
+        "run_id": str(ID),
+        "attempt": 1,
+        "provider": "runsignup",
+        "timing_partner_id": 1,
+        "credential_id": 1,
+        "sequence": 1,
+        "fetched_at": NOW.isoformat(),
+        "race_id": "7",
+        "identities": [["5", "0" * 32, True]],
+        "mapping_version": 1,
+        "records": [{"registration_id": 5}],
+    }
+    _, body = validate(Entry("line 1", {"type": "participants.fetched.v1", "data": data}), ID, NOW)
+    assert isinstance(body, ParticipantsFetched)
+    assert body.identities is None

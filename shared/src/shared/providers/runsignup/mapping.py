@@ -4,8 +4,9 @@ A field that cannot be used is left empty and named in the notes; only a record 
 (runsignup.com/API/race/:race_id/participants, runsignup.com/API/race/:race_id/removed-participants).
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any
 
 import orjson
@@ -27,23 +28,23 @@ KNOWN = frozenset(
 TEXTS = ("first_name", "middle_name", "last_name", "email", "phone", "profile_image_url")
 
 
-def identify(records: Iterable[Any], race_id: str) -> list[Identity]:
+def identify(records: Sequence[Any], race_id: str, sent: Sequence[bytes] | None = None) -> list[Identity]:
     """Whom each record is about, and what it says, as a hash of it as it was sent.
 
-    So what is stored already need not be mapped to be known. Every record goes through here, most of them no further.
+    So what is stored already need not be mapped to be known. ``sent`` are the records' JSON texts, for who has them.
     """
     # The mapping's version stands before each record: with a better mapping, nobody is known.
     beginning = blake2b(b"%d %s " % (MAPPING_VERSION, race_id.encode()), digest_size=16)
     found = []
-    for raw in records:
+    for raw, ready in zip(records, sent or repeat(None), strict=False):
         try:
-            sent = orjson.dumps(raw)
-            is_clean = is_storable(sent)
+            said = ready or orjson.dumps(raw)
+            is_clean = is_storable(said)
         except TypeError:  # half a surrogate pair, a number beyond 64 bits, too deep
-            sent, is_clean = orjson.dumps(tame(raw, set())), False
+            said, is_clean = orjson.dumps(tame(raw, set())), False
         identity = raw.get("registration_id") if isinstance(raw, dict) else None
         digest = beginning.copy()
-        digest.update(sent)
+        digest.update(said)
         found.append(Identity(identifier(identity if is_clean else tame(identity, set())), digest.digest(), is_clean))
     return found
 
