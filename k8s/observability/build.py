@@ -252,6 +252,11 @@ PIPELINE = [
         {"95 %": "histogram_quantile(0.95, sum by (le) (rate(hub_scheduler_tick_seconds_bucket[5m])))"},
         unit="s",
     ),
+    panel(
+        "What breaks a self-check",
+        {"{{check}}": "max by (check) (hub_check_broken) > 0"},
+        said="Runbook: CheckBroken",
+    ),
 ]
 
 
