@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 import warnings
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -33,6 +34,7 @@ from shared.ops import (
     partners,
     redoing,
     schema,
+    show,
     status,
     stuck,
     summary,
@@ -40,6 +42,7 @@ from shared.ops import (
     verify,
 )
 from shared.ops.failing import WrongUsage
+from shared.postgres.migrate import migrations
 from shared.telemetry.logging import configure_logging
 
 app = typer.Typer(
@@ -87,9 +90,18 @@ def _unwrap(commands: typer.Typer) -> None:
             _unwrap(group.typer_instance)
 
 
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        show.say(f"hub {version('shared')}, schema {migrations()[-1].version}")
+        raise typer.Exit
+
+
 @app.callback()
 def _hub(
     _debug: Annotated[bool, typer.Option("--debug", help="Show a stack trace when something fails.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say which program and schema this is.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     pass
 

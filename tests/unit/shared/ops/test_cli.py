@@ -1,5 +1,7 @@
 """The entrance: wrong usage is one sentence and exit code 2, and nothing that was typed as a value is repeated."""
 
+from importlib.metadata import version
+
 import orjson
 import pytest
 
@@ -7,6 +9,7 @@ from shared.errors import Later, Misconfigured, Never, Stop
 from shared.ops.cli import app, code, main, sentence
 from shared.ops.desk import check_address, place
 from shared.ops.failing import WrongUsage
+from shared.postgres.migrate import migrations
 
 SECRET = "s3cret-Quorvexil"
 
@@ -82,6 +85,11 @@ def test_every_command_has_help_that_fits_80_columns_with_an_example(
     assert max(len(line) for line in out.splitlines()) <= 80
     is_group = any(group.name == words[-1] for group in app.registered_groups)
     assert is_group or f"Example: hub {words[0]}" in out
+
+
+def test_the_version_is_the_programs_and_its_schemas(capsys: pytest.CaptureFixture[str]) -> None:
+    newest = migrations()[-1].version
+    assert run(capsys, "--version") == (0, f"hub {version('shared')}, schema {newest}\n", "")
 
 
 def test_the_debug_option_is_understood_at_any_place(capsys: pytest.CaptureFixture[str]) -> None:
