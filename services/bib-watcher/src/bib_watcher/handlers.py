@@ -99,7 +99,7 @@ async def _act(
         mode=Mode.INCREMENTAL,
         removals=wanted.removals,
         race_id=group.race_id,
-        deadline_seconds=settings.deadline_raceday_seconds,
+        deadline_seconds=settings.deadline(SyncClass.RACEDAY, Mode.INCREMENTAL),  # it matters now
         needs_fresh=True,
     )
 

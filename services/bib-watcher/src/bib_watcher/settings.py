@@ -1,21 +1,16 @@
 """How bibs are watched."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
-from shared.settings import SOURCES
+from shared.deadlines import DeadlineSettings
 
 
-class BibWatcherSettings(BaseSettings):
+class BibWatcherSettings(DeadlineSettings):
     """All in the environment, prefix ``HUB_``."""
-
-    model_config = SOURCES
 
     raceday_hours: float = Field(default=4, gt=0)  # a blank within so long of a start is told as what it is
     after_start_hours: float = Field(default=1, ge=0)
     follow_up: bool = True  # a detected bib change asks for that race again
-    # A follow-up is asked for where it matters now; if one of its messages is lost, its race waits no longer than this.
-    deadline_raceday_seconds: int = Field(default=180, ge=1)
     sweep_seconds: float = Field(default=5.0, gt=0)  # the feed is looked at by itself this often
     sweep_diffs: int = Field(default=2000, ge=1)  # about so many bib diffs of a race are acted on in one transaction
     # A run's diffs are acted on together once it is over, or, while it goes on, this long after they were written.

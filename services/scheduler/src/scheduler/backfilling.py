@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from scheduler.handlers import SOURCE, deadline
+from scheduler.handlers import SOURCE
 from scheduler.settings import SchedulerSettings
 from shared.domain.run import Kind, Mode, Reason, SyncClass
 from shared.postgres import Connection
@@ -87,7 +87,7 @@ def _wish(house: House, settings: SchedulerSettings, partner_id: int, step: Step
         mode=Mode.FULL,
         race_id=step.race_id,
         event_ids=step.event_ids,
-        deadline_seconds=deadline(settings, SyncClass.BACKFILL, Mode.FULL),
+        deadline_seconds=settings.deadline(SyncClass.BACKFILL, Mode.FULL),
         tail=EVER,
     )
 

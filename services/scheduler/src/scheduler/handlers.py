@@ -11,7 +11,7 @@ from scheduler.looking import Look
 from scheduler.rewinding import rewind
 from scheduler.settings import SchedulerSettings
 from shared.domain.cadence import Pace
-from shared.domain.run import Kind, Mode, Reason, State, SyncClass
+from shared.domain.run import Kind, Mode, Reason, State
 from shared.domain.schedule import mode_for, next_due, pace_at
 from shared.postgres import Connection
 from shared.postgres.asks import Ask, ask, send_request
@@ -32,17 +32,6 @@ NEVER_SO_LONG = timedelta(days=1)
 
 #: A lease that ended so long ago is not being renewed just now.
 LEASE_GRACE = timedelta(seconds=2)
-
-
-def deadline(settings: SchedulerSettings, sync_class: SyncClass, mode: Mode) -> int:
-    """Seconds from a run's first call to its completion; a lost message costs this long at the most."""
-    allowed = {
-        SyncClass.RACEDAY: settings.deadline_raceday_seconds,
-        SyncClass.NEAR: settings.deadline_near_seconds,
-        SyncClass.ROUTINE: settings.deadline_far_seconds,
-        SyncClass.BACKFILL: settings.deadline_backfill_seconds,
-    }[sync_class]
-    return max(allowed, settings.deadline_full_seconds) if mode is Mode.FULL else allowed
 
 
 async def tick(house: House, settings: SchedulerSettings, seen: Look = EVERYTHING) -> bool:
@@ -117,7 +106,7 @@ async def _ask_for(
         mode=mode,
         removals=removals,
         race_id=race.key.race_id,
-        deadline_seconds=deadline(settings, pace.sync_class, mode),
+        deadline_seconds=settings.deadline(pace.sync_class, mode),
         tail=race.cadence.wanted,
     )
     await ask(connection, wish, now)

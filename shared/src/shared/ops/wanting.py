@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from shared.deadlines import DeadlineSettings
 from shared.domain.run import Kind, Mode, Reason, SyncClass
 from shared.ops.desk import Desk
 from shared.ops.following import Run, total
@@ -12,11 +13,7 @@ from shared.ops.progress import Tally
 from shared.ops.selecting import Key, Partner, Race
 from shared.postgres.asks import Ask, ask
 from shared.providers.registry import by_id
-
-#: From a run's first call: a long queue of pages and batches is ahead of some of them.
-DEADLINE_SECONDS = 1800
-#: The same for what changed only: on a race morning a lost message must not hold up the race for longer.
-SOON_SECONDS = 180
+from shared.settings import load
 
 #: A race that is asked for again and again is asked for no more often than this: who presses ten times pays for two.
 SPACING = timedelta(seconds=5)
@@ -140,11 +137,17 @@ def of_race(desk: Desk, race: Race, kind: Kind, mode: Mode, deadline_seconds: in
     )
 
 
+def _deadline(mode: Mode) -> int:
+    """An operator may stand at the start line: a lost message must not hold up the race for longer than there."""
+    return load(DeadlineSettings).deadline(SyncClass.RACEDAY, mode)
+
+
 async def ask_lists(desk: Desk, job: Job) -> None:
     """Ask for the list of races of each of the partner's keys."""
+    deadline_seconds = _deadline(Mode.FULL)
     for key in job.partner.keys:
         if key.is_usable:
-            wish = of_key(desk, job.partner, key, Kind.DISCOVER, DEADLINE_SECONDS)
+            wish = of_key(desk, job.partner, key, Kind.DISCOVER, deadline_seconds)
             if piece := await place(desk, wish):
                 job.lists.append(piece)
 
@@ -152,7 +155,8 @@ async def ask_lists(desk: Desk, job: Job) -> None:
 async def ask_races(desk: Desk, job: Job, races: Sequence[Race], *, full: bool, event_id: str | None = None) -> None:
     """Ask for races; one of which nothing is in the future is passed over."""
     job.has_asked_races = True
-    mode, deadline_seconds = (Mode.FULL, DEADLINE_SECONDS) if full else (Mode.INCREMENTAL, SOON_SECONDS)
+    mode = Mode.FULL if full else Mode.INCREMENTAL
+    deadline_seconds = _deadline(mode)
     for race in races:
         wish = replace(
             of_race(desk, race, Kind.RACE, mode, deadline_seconds),
