@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared.domain.run import Reason
 from shared.postgres import Database
-from tests.builders import Tenant, a_partner, a_race
+from tests.builders import Tenant, a_partner, a_race, a_run
 from tests.integration.ops.command import Hub
 
 RACES = 30
@@ -37,6 +38,30 @@ async def test_an_operator_sees_today_that_a_morning_will_not_fit_and_what_would
     assert said.code == 0
     assert max(len(line) for line in said.out.splitlines() if not line.endswith(".")) <= 80
     assert "instead of 60 s" in said.out
+
+
+async def test_what_no_forecast_foresees_is_told_of_what_was_spent(
+    hub: Hub, database: Database, saturday: Tenant
+) -> None:
+    now = datetime.now(UTC)
+    assert "Not in the forecast" not in (await hub("budget")).out
+    for number, (reason, outcome) in enumerate(
+        [("schedule", "ok"), ("follow_up", "ok"), ("follow_up", "http_503"), ("operator", "ok"), ("first", None)]
+    ):
+        run_id = await a_run(database, saturday, str(number + 1), reason=Reason(reason))
+        await database.execute(
+            "INSERT INTO calls (provider_id, fingerprint, sync_class, run_id, reserved_at, counts_until, outcome)"
+            " VALUES (2, $1, 'near', $2, $3, $3::timestamptz + interval '1 hour', $4)",
+            saturday.fingerprint,
+            run_id,
+            now,
+            outcome,
+        )
+    (key,) = (await hub("budget", "--json")).document["keys"]
+    assert (key["spent"], key["spent_on"]) == (5, {"schedule": 2, "follow_up": 1, "failed": 1, "by_hand": 1})
+    said = (await hub("budget")).out
+    told = "of 5 calls spent, 1 for follow-ups of bib changes, 1 asked for by hand, 1 that failed."
+    assert f"Not in the forecast: {told}" in said
 
 
 async def test_races_may_be_thought_of_with_another_key(hub: Hub, database: Database, saturday: Tenant) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from scheduler import store
-from scheduler.foreseeing import plan
+from scheduler.foreseeing import foreseeing, plan
 from scheduler.handlers import tick
 from scheduler.measuring import measure
 from scheduler.settings import SchedulerSettings
@@ -631,6 +631,31 @@ async def test_an_hour_that_fits_again_is_told_so_and_its_races_go_by_the_minute
     row = await database.fetchrow("SELECT interval_seconds, announced_at FROM key_hours WHERE hour = $1", NOON)
     assert row is not None
     assert tuple(row) == (None, None)
+
+
+class Unhurried(fakes.ManualClock):
+    """Whoever sleeps for minutes on this clock sleeps until somebody wakes them."""
+
+    async def sleep(self, seconds: float) -> None:
+        await (asyncio.Event().wait() if seconds > 60 else super().sleep(seconds))
+
+
+async def test_what_a_discovery_found_is_planned_for_at_once(database: Database, tenant: Tenant) -> None:
+    house = fakes.a_house(database, Unhurried())
+    working = [asyncio.create_task(each) for each in (database.listen(house.bells.ring), foreseeing(house, SETTINGS))]
+    try:
+        async with asyncio.timeout(20):
+            for race, start in ((501, "5/12/2027 10:00"), (502, "5/14/2027 10:00")):
+                run_id = await a_run(database, tenant, str(race))
+                record = a_race_record(race, event_ids=(race,), start=start)
+                await fakes.write(house, a_races_batch(tenant, run_id, [record]))
+                hour = datetime(2027, 5, int(start[2:4]), 14, tzinfo=UTC)
+                while not await database.fetchval("SELECT 1 FROM key_hours WHERE hour = $1", hour):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+    finally:
+        for each in working:
+            each.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 async def test_what_somebody_else_uses_is_reckoned_with_until_it_has_grown_back(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from scheduler.settings import SchedulerSettings
+from shared.clock import wait
 from shared.domain.forecast import Hour
 from shared.errors import Later
 from shared.postgres.forecasting import announce, foresee, load_budgets
@@ -14,14 +15,23 @@ from shared.runtime import House
 log = structlog.get_logger()
 
 
+#: A discovery is written in batches, and at a first start there is one of each key.
+SETTLE_SECONDS = 10.0
+
+
 async def foreseeing(house: House, settings: SchedulerSettings) -> None:
-    """Plan now and every few minutes until cancelled, beside the ticks: many races take seconds to walk ahead."""
+    """Plan now, soon after a discovery found something new, and every few minutes, until cancelled.
+
+    Beside the ticks: many races take seconds to walk ahead.
+    """
+    bell = house.bells.bell("races")
     while True:
         try:
             await plan(house, settings, house.clock.now())
         except Later as error:
             log.warning("The plan waits.", action="plan_waits", error=str(error))
-        await house.clock.sleep(settings.plan_seconds)
+        await house.clock.sleep(min(SETTLE_SECONDS, settings.plan_seconds))
+        await wait(house.clock, bell, max(0.0, settings.plan_seconds - SETTLE_SECONDS))
 
 
 async def plan(house: House, settings: SchedulerSettings, now: datetime) -> None:

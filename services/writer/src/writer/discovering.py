@@ -240,3 +240,5 @@ async def _schedule(
         sorted(changed),
     )
     await notify(connection, "due")
+    if changed:
+        await notify(connection, "races")  # whoever plans ahead has to think again

@@ -1,6 +1,7 @@
 """`hub budget`: what each key spent, what the coming two weeks will cost, and which hours do not fit."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
@@ -16,6 +17,7 @@ from shared.ops.budget_chart import days, sentence, spells, until
 from shared.ops.desk import Desk, at_desk
 from shared.ops.failing import WrongUsage
 from shared.ops.selecting import Partner, choose_partners, number
+from shared.postgres import Connection
 from shared.postgres.forecasting import HOURS, KeyBudget, foresee, load_budgets, moved
 from shared.providers.registry import by_id
 from shared.settings import load
@@ -54,7 +56,8 @@ def budget(
     """Show what each key has spent in the rolling hour, and what the next 14 days will cost it by the schedule.
 
     The reserve is left for operators: the forecast plans without it. In an hour that does not fit, every race-day race
-    of the key is asked for at the same longer interval, and its promise says so beforehand.
+    of the key is asked for at the same longer interval, and its promise says so beforehand. What nobody can foresee
+    (follow-ups of bib changes, asks by hand, second tries) is not in the forecast; what of the rolling hour it took is.
 
     Example: hub budget --what-if limit=2000
     """
@@ -66,14 +69,15 @@ def budget(
         chosen = await choose_partners(desk.database, partner)
         async with desk.database.connection("reading budgets") as connection:
             keys = await load_budgets(connection, settings, now)
+            spent = await _spent_on(connection, now)
         keys = _changed(keys, wish, chosen)
         mine = {each.partner_id for each in chosen}
         wanted = [key for key in keys if partner is None or mine & set(key.partners)]
         found = [(key, foresee(key, settings, now)) for key in wanted]
         if json:
-            show.document(_document(found, settings, what_if or [], now))
+            show.document(_document(found, spent, settings, what_if or [], now))
         else:
-            _tell(found, settings, chosen, now)
+            _tell(found, spent, settings, chosen, now)
 
     at_desk(work)
 
@@ -121,9 +125,45 @@ def _changed(keys: list[KeyBudget], wish: WhatIf, chosen: Sequence[Partner]) -> 
 
 
 Found = Sequence[tuple[KeyBudget, list[Hour]]]
+Spent = Mapping[tuple[int, str], Mapping[str, int]]  # by key: what the calls that count now were for
+
+#: What the forecast does not foresee, and how it is called.
+UNFORESEEN = {
+    "follow_up": "for follow-ups of bib changes",
+    "by_hand": "asked for by hand",
+    "backfill": "of a backfill",
+    "failed": "that failed",
+}
 
 
-def _tell(found: Found, settings: PlanSettings, partners: Sequence[Partner], now: datetime) -> None:
+async def _spent_on(connection: Connection, now: datetime) -> Spent:
+    rows = await connection.fetch(
+        """
+        SELECT c.provider_id, c.fingerprint, CASE WHEN c.outcome <> 'ok' THEN 'failed'
+            WHEN r.reason IN ('operator', 'injected') THEN 'by_hand'
+            WHEN r.reason IN ('follow_up', 'backfill') THEN r.reason ELSE 'schedule' END AS what, count(*) AS calls
+        FROM calls c LEFT JOIN sync_runs r USING (run_id) WHERE c.counts_until > $1 GROUP BY 1, 2, 3
+        """,
+        now,
+    )
+    spent: dict[tuple[int, str], dict[str, int]] = {}
+    for row in rows:
+        spent.setdefault((row["provider_id"], row["fingerprint"]), {})[row["what"]] = row["calls"]
+    return spent
+
+
+def unforeseen(spent: Iterable[Mapping[str, int]]) -> str | None:
+    """What of some keys' calls no forecast had foreseen, in a sentence; None: nothing."""
+    total = Counter[str]()
+    for each in spent:
+        total.update(each)
+    parts = [f"{total[what]:,} {words}" for what, words in UNFORESEEN.items() if total[what]]
+    if not parts:
+        return None
+    return f"Not in the forecast: of {show.many(total.total(), 'call')} spent, {', '.join(parts)}."
+
+
+def _tell(found: Found, spent: Spent, settings: PlanSettings, partners: Sequence[Partner], now: datetime) -> None:
     if not found:
         show.say("There is no key yet; add one with `hub partner add`.")
         return
@@ -143,6 +183,8 @@ def _tell(found: Found, settings: PlanSettings, partners: Sequence[Partner], now
         ))  # fmt: skip
     columns = ("key", "*partner", ">races", ">spent", ">reserve", ">peak", "at (UTC)", ">over")
     show.table(None, columns, lines)
+    if sentence_ := unforeseen(spent.get((key.provider_id, key.fingerprint), {}) for key, _hours in found):
+        show.say(f"\n{sentence_}")
     for key, _hours in found:
         if (ours := usable_limit(key.limit, key.others_calls, key.others_seen_at, now)) < key.limit:
             assert key.others_seen_at is not None
@@ -161,7 +203,9 @@ def _tell(found: Found, settings: PlanSettings, partners: Sequence[Partner], now
             show.say(sentence(spell, settings.cadence()))
 
 
-def _document(found: Found, settings: PlanSettings, what_if: Sequence[str], now: datetime) -> dict[str, object]:
+def _document(
+    found: Found, spent: Spent, settings: PlanSettings, what_if: Sequence[str], now: datetime
+) -> dict[str, object]:
     return {
         "at": now,
         "what_if": list(what_if),
@@ -174,6 +218,7 @@ def _document(found: Found, settings: PlanSettings, what_if: Sequence[str], now:
                 "races": len(key.races),
                 "calls_per_hour": key.limit,
                 "spent": key.counting,
+                "spent_on": spent.get((key.provider_id, key.fingerprint), {}),
                 "reserve": int(key.limit * settings.reserve_share),
                 "others": key.limit - usable_limit(key.limit, key.others_calls, key.others_seen_at, now),
                 "others_seen_at": key.others_seen_at,
