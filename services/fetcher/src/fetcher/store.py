@@ -36,30 +36,23 @@ async def claim(
 
     A request without a run (a hand-written message) is asked for like any other first.
     """
-    async with database.transaction("claiming a run") as connection:
-        row = await _take(connection, request.run_id, now, lease)
-        if row is None:
-            if not await connection.fetchval("SELECT 1 FROM sync_runs WHERE run_id = $1", request.run_id):
-                await _adopt(connection, request, provider_id, now)  # its own message follows through the outbox
-            return None
-        return Claim(
-            row["run_id"],
-            row["attempt"],
-            restore(orjson.loads(row["progress"]), Kind(row["kind"]), of_race=row["race_id"] is not None),
-        )
-
-
-async def _take(connection: Connection, run_id: UUID, now: datetime, lease: timedelta) -> Any:
-    return await connection.fetchrow(
+    row = await database.fetchrow(
         """
         UPDATE sync_runs SET state = 'running', attempt = attempt + 1, leased_until = $3
         WHERE run_id = $1 AND (state = 'requested' OR (state = 'running' AND coalesce(leased_until, $2) <= $2))
         RETURNING run_id, attempt, progress, kind, race_id
         """,
-        run_id,
+        request.run_id,
         now,
         now + lease,
     )
+    if row is None:
+        async with database.transaction("adopting a request") as connection:
+            if not await connection.fetchval("SELECT 1 FROM sync_runs WHERE run_id = $1", request.run_id):
+                await _adopt(connection, request, provider_id, now)  # its own message follows through the outbox
+        return None
+    saved, kind = orjson.loads(row["progress"]), Kind(row["kind"])
+    return Claim(row["run_id"], row["attempt"], restore(saved, kind, of_race=row["race_id"] is not None))
 
 
 async def _adopt(connection: Connection, request: SyncRequest, provider_id: int, now: datetime) -> None:

@@ -17,7 +17,7 @@ from shared.runtime import House
 from shared.telemetry import metrics
 from writer import mapped, participants, quarantine, store
 from writer.archive import pack
-from writer.completion import ABSENT, complete_if_whole, removed_diff
+from writer.completion import ABSENT, complete_if_whole, record_counts, removed_diff
 from writer.merging import Outcome, Version, differences, judge, judge_removal, worth_telling
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
@@ -71,7 +71,8 @@ async def apply_people(
         counts[Outcome.UNCHANGED] += len(found.familiar)
         await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
         counted = {**counts, "quarantined": len(sort.aside)}
-        await complete_if_whole(connection, body.run_id, place, counted, house=house, settings=settings, now=now)
+        row = await record_counts(connection, body.run_id, counted)
+        await complete_if_whole(connection, row, place, house=house, settings=settings, now=now)
     if raw is not None:  # what is applied again is no news, and a rehearsal never was
         for outcome, number in counts.items():
             metrics.rows_written.labels(body.provider, outcome).inc(number)
@@ -205,7 +206,8 @@ async def apply_removals(
         diffs += [diff for each in again if (diff := _reason_diff(each, rows[each.registration_id])) is not None]
         await tell_changes(connection, entered.run, place, diffs, house=house, now=now)
         counts = {"removed": len(gone), "quarantined": len(found.aside)}
-        await complete_if_whole(connection, body.run_id, place, counts, house=house, settings=settings, now=now)
+        row = await record_counts(connection, body.run_id, counts)
+        await complete_if_whole(connection, row, place, house=house, settings=settings, now=now)
     if raw is not None:
         metrics.rows_written.labels(body.provider, Outcome.REMOVED).inc(len(gone))
     return True

@@ -36,22 +36,37 @@ SOURCE = "writer"
 #: Why somebody is gone whom a complete full pass did not contain, until a list of removed people tells it better.
 ABSENT = "absent"
 
-#: The batches of a run that belong to its pass.
-BATCHES_OF_RUN = """
-    SELECT b.* FROM applied_batches b
-    WHERE b.run_id = $1 AND EXISTS (SELECT 1 FROM jsonb_array_elements($2::jsonb) AS r
-        WHERE b.attempt = (r->>0)::int AND b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
+
+def _batches_of(run_id: str, ranges: str) -> str:
+    """The batches of a run that belong to its pass, as SQL."""
+    return f"""
+        SELECT b.* FROM applied_batches b
+        WHERE b.run_id = {run_id} AND EXISTS (SELECT 1 FROM jsonb_array_elements({ranges}) AS r
+            WHERE b.attempt = (r->>0)::int AND b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
+    """
+
+
+BATCHES_OF_RUN = _batches_of("$1", "$2::jsonb")
+
+#: What a run's end is decided by, as it stands after a change of the run: for RETURNING.
+WHOLENESS = f"""
+    run_id, state, kind, mode, reason, race_id, removals, event_ids, ranges, batches, credential_id, deadline_at,
+    progress->'end' AS ending,
+    CASE WHEN state = 'fetched' THEN
+        (SELECT count(*) FROM ({_batches_of("sync_runs.run_id", "sync_runs.ranges")}) AS pass)
+    END AS applied
 """
 
 
-async def record_end(connection: Connection, end: SyncFetched) -> bool:
-    """Keep what makes up the pass; False when the run has ended or its end is known already."""
+async def record_end(connection: Connection, end: SyncFetched) -> Any:
+    """Keep what makes up the pass; what the run's end is decided by, None when it has ended or its end was known."""
     total = sum(last - first + 1 for _, first, last in end.ranges)
-    tag: str = await connection.execute(
-        """
+    return await connection.fetchrow(
+        f"""
         UPDATE sync_runs SET state = 'fetched', ranges = $2, batches = $3, pages = $4, fetched = $5,
             leased_until = NULL, progress = progress || $6, started_at = coalesce(started_at, $7)
         WHERE run_id = $1 AND state IN ('requested', 'running')
+        RETURNING {WHOLENESS}
         """,
         end.run_id,
         orjson.dumps(end.ranges).decode(),
@@ -61,37 +76,47 @@ async def record_end(connection: Connection, end: SyncFetched) -> bool:
         orjson.dumps({"end": end.model_dump(mode="json", exclude={"ranges", "failure"})}).decode(),
         end.first_call_at,
     )
-    return tag.endswith("1")
+
+
+async def record_counts(connection: Connection, run_id: UUID, counts: Mapping[str, int]) -> Any:
+    """Add to a run's counts; what its end is decided by, None for a run that does not exist."""
+    return await connection.fetchrow(
+        f"""
+        UPDATE sync_runs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, stale = stale + $5,
+            removed = removed + $6, restored = restored + $7, quarantined = quarantined + $8
+        WHERE run_id = $1
+        RETURNING {WHOLENESS}
+        """,
+        run_id,
+        *(
+            counts.get(name, 0)
+            for name in ("added", "updated", "unchanged", "stale", "removed", "restored", "quarantined")
+        ),
+    )
 
 
 async def complete_if_whole(
-    connection: Connection,
-    run_id: UUID,
-    place: store.Place,
-    counts: Mapping[str, int],
-    *,
-    house: House,
-    settings: WriterSettings,
-    now: datetime,
+    connection: Connection, row: Any, place: store.Place, *, house: House, settings: WriterSettings, now: datetime
 ) -> bool:
-    """Add to the run's counts, and complete it if all of its pass is applied and its end known; say whether it did."""
-    row = await store.count(connection, run_id, counts)
-    if row is None or row["state"] != State.FETCHED:
+    """Complete a run if all of its pass is applied and its end known; say whether it did.
+
+    ``row`` is what `record_end` or `record_counts` said of it in this transaction.
+    """
+    if row is None or row["state"] != State.FETCHED or row["applied"] != row["batches"]:
         return False
     if row["deadline_at"] is not None and row["deadline_at"] < now:
         return False  # expired for good: the scheduler gives it up, its rows stay
-    applied = await connection.fetchval(f"SELECT count(*) FROM ({BATCHES_OF_RUN}) AS pass", run_id, row["ranges"])
-    if applied != row["batches"]:
-        return False
+    run_id: UUID = row["run_id"]
     end = SyncFetched.model_validate({**orjson.loads(row["ending"]), "ranges": orjson.loads(row["ranges"])})
     cursor: datetime | None = None
     if row["kind"] == Kind.RACE:
-        whole = row["reason"] != Reason.BACKFILL and await _is_whole(connection, place, row["event_ids"], now)
+        covered, before = await _covered(connection, place, row["event_ids"], now)
+        whole = covered and row["reason"] != Reason.BACKFILL
         if row["mode"] == Mode.FULL:
             await _remove_missing(
                 connection, run_id, place, row, end, whole=whole, house=house, settings=settings, now=now
             )
-        cursor = await _move_cursor(connection, place, row["event_ids"], end, removals=row["removals"])
+        cursor = await _move_cursor(connection, place, row["event_ids"], end, before, removals=row["removals"])
         await quarantine.settle_by_later_records(connection, place, now)
         if end.bib_ranges:
             await _keep_bib_ranges(connection, place, end.bib_ranges)
@@ -229,21 +254,26 @@ async def remove_absent(
     assert run is not None
     diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
     await tell_changes(connection, run, place, diffs, house=house, now=now)
-    await store.count(connection, run_id, {"removed": len(gone)})
+    await record_counts(connection, run_id, {"removed": len(gone)})
     if keep:
         events = {each.registration_id: each.event_id for each in gone}
         await archive.keep_absent(connection, run_id, place, events, as_of)
     return len(gone)
 
 
-async def _is_whole(connection: Connection, place: store.Place, event_ids: list[str], now: datetime) -> bool:
-    """Whether a run covered every event of its race that is still wanted; an operator may ask for some of them."""
-    left_out = await connection.fetchval(
+async def _covered(
+    connection: Connection, place: store.Place, event_ids: list[str], now: datetime
+) -> tuple[bool, datetime | None]:
+    """Whether a run covered every event of its race that is still wanted, and the smallest cursor of those it did.
+
+    An operator may ask for some events of a race.
+    """
+    row = await connection.fetchrow(
         """
-        SELECT 1 FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3 AND missing_at IS NULL
-          AND coalesce(last_moment_at, $5) > $5::timestamptz - interval '1 hour'
-          AND NOT event_id = ANY($4)
-        LIMIT 1
+        SELECT coalesce(bool_or(NOT event_id = ANY($4) AND missing_at IS NULL
+                AND coalesce(last_moment_at, $5) > $5::timestamptz - interval '1 hour'), false) AS has_others,
+            min(cursor_at) FILTER (WHERE event_id = ANY($4)) AS cursor
+        FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
         """,
         place.provider_id,
         place.timing_partner_id,
@@ -251,7 +281,8 @@ async def _is_whole(connection: Connection, place: store.Place, event_ids: list[
         event_ids,
         now,
     )
-    return left_out is None
+    assert row is not None, "an aggregate has a row"
+    return not row["has_others"], row["cursor"]
 
 
 async def _settle_held(connection: Connection, place: store.Place, now: datetime) -> None:
@@ -282,19 +313,19 @@ def removed_diff(removal: Removal, bib: str | None) -> Diff:
 
 
 async def _move_cursor(
-    connection: Connection, place: store.Place, event_ids: list[str], end: SyncFetched, *, removals: bool
+    connection: Connection,
+    place: store.Place,
+    event_ids: list[str],
+    end: SyncFetched,
+    before: datetime | None,
+    *,
+    removals: bool,
 ) -> datetime | None:
     """Move the cursor of every event of the pass, never backwards, in the transaction that completed it.
 
     The cursor of removed people moves only with a pass that asked for them: most rounds do not. The first full pass
     sets it too, since nobody was known before.
     """
-    before = await connection.fetchval(
-        "SELECT min(cursor_at) FROM events WHERE provider_id = $1 AND timing_partner_id = $2 AND event_id = ANY($3)",
-        place.provider_id,
-        place.timing_partner_id,
-        event_ids,
-    )
     cursor = next_cursor(
         newest_seen=end.newest_modified,
         first_answer_at=end.first_answer_at,

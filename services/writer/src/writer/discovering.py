@@ -14,7 +14,7 @@ from shared.runtime import House
 from shared.telemetry import metrics
 from writer import quarantine, store
 from writer.archive import keep, pack
-from writer.completion import complete_if_whole
+from writer.completion import complete_if_whole, record_counts
 from writer.mapped import put_aside
 from writer.settings import WriterSettings
 
@@ -62,7 +62,8 @@ async def apply_races(body: RacesFetched, raw: bytes | None, *, house: House, se
         changed |= await _upsert_events(connection, place, races, credential, body.fetched_at, now)
         await _schedule(connection, place, races, changed, body.credential_id, now)
         counts = {"updated": len(changed), "unchanged": len(races) - len(changed), "quarantined": len(aside)}
-        await complete_if_whole(connection, body.run_id, place, counts, house=house, settings=settings, now=now)
+        row = await record_counts(connection, body.run_id, counts)
+        await complete_if_whole(connection, row, place, house=house, settings=settings, now=now)
     return True
 
 

@@ -54,8 +54,9 @@ async def on_sync_fetched(body: SyncFetched, *, house: House, settings: WriterSe
             if body.attempt < subject["attempt"]:
                 return  # another attempt has taken over since
             await _fail(connection, body, place, kind=subject["kind"], refuses=refuses, house=house)
-        elif await record_end(connection, body):
-            await complete_if_whole(connection, body.run_id, place, {}, house=house, settings=settings, now=now)
+        else:
+            row = await record_end(connection, body)
+            await complete_if_whole(connection, row, place, house=house, settings=settings, now=now)
     if refuses:
         await look_soon(house, subject["credential_id"])
 

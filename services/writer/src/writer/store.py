@@ -1,6 +1,5 @@
 """The writer's SQL: set-based, inside the caller's transaction, the race's row locked first."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -233,21 +232,3 @@ async def record_changes(
         orjson.dumps(diffs).decode(),
     )
     return batch_id
-
-
-async def count(connection: Connection, run_id: UUID, counts: Mapping[str, int]) -> Any:
-    """Add to a run's counts; what its end is decided by, None for a run that does not exist."""
-    return await connection.fetchrow(
-        """
-        UPDATE sync_runs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, stale = stale + $5,
-            removed = removed + $6, restored = restored + $7, quarantined = quarantined + $8
-        WHERE run_id = $1
-        RETURNING state, kind, mode, reason, race_id, removals, event_ids, ranges, batches, credential_id, deadline_at,
-            progress->'end' AS ending
-        """,
-        run_id,
-        *(
-            counts.get(name, 0)
-            for name in ("added", "updated", "unchanged", "stale", "removed", "restored", "quarantined")
-        ),
-    )

@@ -205,11 +205,13 @@ async def _insert(
     found: Wanted | None = None,
 ) -> UUID:
     """Insert a run, and its message if it is to go; ``found``: its events as they were just read."""
+    row, going = _row(wish), found if state is State.REQUESTED else None
     await connection.execute(
         """
         INSERT INTO sync_runs (run_id, subject, kind, provider_id, timing_partner_id, credential_id, race_id, event_ids,
-            mode, removals, bib, sync_class, reason, state, requested_at, deadline_seconds, not_before)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            mode, removals, bib, sync_class, reason, state, requested_at, deadline_seconds, not_before, sent_at,
+            modified_after, removed_after)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         """,
         wish.run_id,
         wish.subject,
@@ -228,9 +230,11 @@ async def _insert(
         now,
         wish.deadline_seconds,
         not_before,
+        None if going is None else now,
+        *((None, None) if going is None else _cursors(row, going)),
     )
-    if state is State.REQUESTED and found is not None:
-        await _send(connection, wish.run_id, _row(wish), found, provider=wish.provider, source=wish.source, now=now)
+    if going is not None:
+        await _tell(connection, wish.run_id, row, going, provider=wish.provider, source=wish.source, now=now)
     elif state is State.REQUESTED:
         await send_request(connection, wish.run_id, provider=wish.provider, source=wish.source, now=now)
     else:
@@ -266,7 +270,23 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
                 now=now,
             )
             return
-    await _send(connection, run_id, row, found, provider=provider, source=source, now=now)
+    await connection.execute(
+        "UPDATE sync_runs SET modified_after = $2, removed_after = $3, event_ids = $4, sent_at = $5 WHERE run_id = $1",
+        run_id,
+        *_cursors(row, found),
+        list(found.event_ids),
+        now,
+    )
+    await _tell(connection, run_id, row, found, provider=provider, source=source, now=now)
+
+
+def _cursors(row: Any, found: Wanted) -> tuple[datetime | None, datetime | None]:
+    """From where on a run asks: for people, and for removed ones."""
+    is_race = row["kind"] == Kind.RACE
+    return (
+        found.cursor if is_race and row["mode"] == Mode.INCREMENTAL else None,
+        found.removals_cursor if is_race and row["removals"] else None,
+    )
 
 
 def _row(wish: Ask) -> dict[str, Any]:
@@ -275,20 +295,11 @@ def _row(wish: Ask) -> dict[str, Any]:
     return {**{name: getattr(wish, name) for name in names}, "deadline_seconds": wish.deadline_seconds}
 
 
-async def _send(
+async def _tell(
     connection: Connection, run_id: UUID, row: Any, found: Wanted, *, provider: str, source: str, now: datetime
 ) -> None:
-    is_race = row["kind"] == Kind.RACE
-    cursor = found.cursor if is_race and row["mode"] == Mode.INCREMENTAL else None
-    removed_after = found.removals_cursor if is_race and row["removals"] else None
-    await connection.execute(
-        "UPDATE sync_runs SET modified_after = $2, removed_after = $3, event_ids = $4, sent_at = $5 WHERE run_id = $1",
-        run_id,
-        cursor,
-        removed_after,
-        list(found.event_ids),
-        now,
-    )
+    modified_after, removed_after = _cursors(row, found)
+    full_pass = row["kind"] == Kind.RACE and row["mode"] == Mode.FULL
     body = SyncRequest(
         run_id=run_id,
         kind=Kind(row["kind"]),
@@ -301,8 +312,8 @@ async def _send(
         removals=row["removals"],
         race_id=row["race_id"],
         event_ids=found.event_ids,
-        edition_ids=found.starting_editions if is_race and row["mode"] == Mode.FULL else (),
-        modified_after=cursor,
+        edition_ids=found.starting_editions if full_pass else (),
+        modified_after=modified_after,
         removed_after=removed_after,
         bib=row["bib"],
         deadline_seconds=row["deadline_seconds"],

@@ -8,7 +8,7 @@ from uuid import UUID
 from shared.contracts import Counts, SyncCompleted, encode
 from shared.domain.run import Kind, State
 from shared.postgres.outbox import tell
-from shared.postgres.pool import Connection, notify
+from shared.postgres.pool import CHANNEL, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,15 @@ async def finish_run(
     """End a run that has not ended, and tell it; False when it had ended already (safe to repeat)."""
     row: Any = await connection.fetchrow(
         """
-        UPDATE sync_runs r SET state = $2, finished_at = $3, error_code = $4, error = $5, cursor_at = $6,
-            leased_until = NULL
-        WHERE run_id = $1 AND state IN ('queued', 'requested', 'running', 'fetched') RETURNING r.*
+        WITH ended AS (
+            UPDATE sync_runs SET state = $2, finished_at = $3, error_code = $4, error = $5, cursor_at = $6,
+                leased_until = NULL
+            WHERE run_id = $1 AND state IN ('queued', 'requested', 'running', 'fetched') RETURNING *
+        ), forgotten AS (
+            UPDATE applied_batches SET seen_ids = NULL WHERE run_id IN (SELECT run_id FROM ended)
+                AND seen_ids IS NOT NULL
+        )
+        SELECT *, pg_notify($7, 'run') FROM ended
         """,
         run_id,
         ending.state,
@@ -37,12 +43,10 @@ async def finish_run(
         ending.error_code,
         ending.error,
         ending.cursor,
+        CHANNEL,
     )
     if row is None:
         return False
-    await connection.execute(
-        "UPDATE applied_batches SET seen_ids = NULL WHERE run_id = $1 AND seen_ids IS NOT NULL", run_id
-    )
     body = SyncCompleted(
         run_id=run_id,
         kind=Kind(row["kind"]),
@@ -56,5 +60,4 @@ async def finish_run(
     )
     message = encode(body, id=message_id, occurred_at=now, source=source, correlation_id=run_id)
     await tell(connection, message, now=now)
-    await notify(connection, "run")
     return True
