@@ -26,6 +26,7 @@ BENCHES: dict[str, Bench] = {
     "restarting": restarting.restarting,
     "embedded": loading.embedded,
     "distributed": loading.distributed,
+    "largest": loading.largest,
 }
 
 #: What takes longer, by `make bench-full`.

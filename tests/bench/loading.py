@@ -20,6 +20,8 @@ from tests.bench.sizes import figures as size_figures
 #: The most that an event has, and one more: a list that ends exactly with a full page is doubted and asked for once
 #: more, by a rule of the paging, and what happens to one list in 2,500 should not happen to one in 68 here.
 LARGEST_EVENT = 25_001
+#: The people of the largest race that the product knows of.
+LARGEST_RACE = 50_000
 PEOPLE, PEOPLE_QUICK = 150_000, 30_000
 
 
@@ -104,6 +106,33 @@ async def distributed(place: Place) -> list[Figure]:
                 f" largest service {peak:.0f} MiB"
             )
     return [_rate("first load, distributed", rounds), *_memory(rounds)]
+
+
+async def largest(place: Place) -> list[Figure]:
+    """The most memory that a service takes when one race has 50,000 people."""
+    people = str(LARGEST_RACE)
+    place.say(f"inventing a race of {LARGEST_RACE:,} people in one event ...")
+    words = ("--partners", "1", "--events", "1", "--future-events", "1", "--people", people)
+    async with (
+        pretend_provider(*words, "--future-people", people, "--largest-event", people) as provider,
+        place.amqp_url() as amqp_url,
+        place.database_url() as database_url,
+        running(provider, database_url, place.folder, amqp_url) as (hub, processes),
+    ):
+        ours = {role: pid for role, pid in processes.roots.items() if role not in _OTHERS}
+        async with watching_memory(ours) as memory:
+            await first_load(hub)
+            await asked_round(hub, Mode.FULL)
+    return [
+        Figure(
+            f"peak memory at a race of {LARGEST_RACE:,}, {role.replace('_', '-')}",
+            resident / 1e6,
+            "MB",
+            Target("≤", 150),
+            "a first load and a full pass after it",
+        )
+        for role, resident in memory.resident.items()
+    ]
 
 
 _OTHERS = ("postgres", "rabbitmq", "simulator")
