@@ -84,6 +84,7 @@ async def test_the_list_as_it_is_as_it_was_and_what_happened_since(hub: Hub, mor
     assert [(each["kind"], each["registration_id"]) for each in number] == [
         ("given", "7002"), ("given", "7003"), ("duplicate", "7003"), ("changed", "7003"),
     ]  # fmt: skip
+    assert f"seen ({NOW.astimezone(ZoneInfo('America/Denver')):%Z})" in (await hub(*race[:-1], "--history")).out
     said = (await hub("bibs", "--race", RACE)).out
     assert "blanked" in said
     assert f"hub bibs --race {RACE} --since" in said  # the race's own clock, ready to be typed
@@ -120,11 +121,29 @@ async def test_bibs_that_their_event_does_not_give_out_are_a_line_an_event_until
         ("7", False, [[100, 499], [700, 850]]),
         ("A12", False, [[100, 499], [700, 850]]),
     ]
+    assert (
+        "! 2 bibs in conflict in 1 race starting within a day; see: hub bibs --conflicts" in (await hub("status")).out
+    )
     told = (await hub("bibs", "--race", RACE, "--history", "--json")).document["events"]
     assert {each["registration_id"] for each in told if each["kind"] == "out_of_range"} == {"7002", "7003"}
     await morning.brings(2, {7002: "101"})
     await morning.database.execute("UPDATE events SET bib_ranges = '[]'")
     assert (await hub("bibs", "--conflicts", "--json")).document["conflicts"] == []
+
+
+async def test_the_race_that_starts_next_comes_first_and_the_status_tells_of_those_within_a_day(
+    hub: Hub, morning: Morning
+) -> None:
+    database, tenant = morning.database, morning.tenant
+    await a_race(database, tenant, "400", events=("9",), starts_at=NOW + timedelta(days=3), cursor=NOW)
+    run_id = await a_run(database, tenant, "400", state=State.COMPLETED)
+    records = [a_participant_record(who, event_id=9, bib="5") for who in (8001, 8002)]
+    await fakes.write(fakes.a_house(database), a_batch(tenant, run_id, records, race_id="400"))
+    await morning.brings(1, {7001: "6", 7002: "6"})
+    found = (await hub("bibs", "--conflicts", "--json")).document["conflicts"]
+    assert [(each["race_id"], each["bib"]) for each in found] == 2 * [(RACE, "6")] + 2 * [("400", "5")]
+    status = (await hub("status", "--json")).document
+    assert [(each["race_id"], each["bibs"]) for each in status["bib_conflicts"]] == [(RACE, 1)]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ async def test_the_status_says_beforehand_what_a_race_morning_is_promised(
     await database.execute("UPDATE provider_keys SET others_calls = 300, others_seen_at = $1", datetime.now(UTC))
     said = (await hub("status")).out
     assert f"{hour:%a %m-%d %H:%M} to {hour + timedelta(hours=4):%H:%M} UTC" in said
-    assert "30 races, each every 145 s" in said
+    assert "30 races asked for every 145 s" in said
     assert "somebody else uses it" in said
     document = (await hub("status", "--json")).document
     assert [each["interval_seconds"] for each in document["stretched_hours"]] == [145] * 4
@@ -125,6 +125,26 @@ async def test_the_status_tells_first_of_the_races_that_a_director_would_ask_abo
     told = [(each["race_id"], each["pace"], each["kept"]) for each in document["races"]]
     assert told == [("3", "raceday", False), ("4", "routine", False), ("5", "raceday", None), ("2", "raceday", True)]
     said = (await hub("status")).out
-    assert "in 2 h" in said
+    assert "in 119 min" in said
+    assert "in 2:59 h" in said
     assert "loading" in said
     assert "Never loaded: 1 race starting within a day" in said
+
+
+async def test_a_provider_that_fails_just_now_is_told(hub: Hub, database: Database, saturday: Tenant) -> None:
+    async def made(outcomes: list[str], minutes_ago: float) -> list[str]:
+        at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+        await database.execute(
+            "INSERT INTO calls (provider_id, fingerprint, sync_class, reserved_at, finished_at, counts_until, outcome)"
+            " SELECT 2, $1, 'near', $2::timestamptz, $2, $2, outcome FROM unnest($3::text[]) AS outcome",
+            saturday.fingerprint,
+            at,
+            outcomes,
+        )
+        lines: list[str] = (await hub("status", "--json")).document["troubles"]
+        return lines
+
+    assert not any("failed" in line for line in await made(["timeout"] * 9, 6))
+    assert not any("failed" in line for line in await made(["ok", "ok", "unreachable", "timeout"], 1))
+    told = "RunSignUp: 4 of 6 calls failed in five minutes, mostly timeout; see: hub doctor"
+    assert told in await made(["timeout", "timeout", "unused"], 1)

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
 from shared.domain.bibs import Wearer, conflicting, families, is_outside
-from shared.domain.cadence import WANTED
+from shared.domain.cadence import WANTED, Cadence
 from shared.ops.selecting import Race
 from shared.postgres import Database
 
@@ -121,10 +121,15 @@ async def timezone_of(database: Database, races: Sequence[Race]) -> str | None:
 
 
 async def conflicts(
-    database: Database, partner_ids: Sequence[int], now: datetime, race_id: str | None = None
+    database: Database,
+    partner_ids: Sequence[int],
+    now: datetime,
+    race_id: str | None = None,
+    within: timedelta | None = None,
 ) -> list[dict[str, Any]]:
     """Everybody who wears a bib that somebody else of the race wears too (``is_shared``), or that is none of those that
-    their event gives out (``bib_ranges`` then says which), by race and bib, as the tables stand now.
+    their event gives out (``bib_ranges`` then says which), by race and bib, as the tables stand now; the race that
+    starts next comes first. ``within``: only of races with a start so soon, or just over.
 
     Nothing is kept: when the data resolves a conflict, it is not here any more. Events that are over long since do not
     count, nor does a person's bundle with its sub-events.
@@ -132,25 +137,31 @@ async def conflicts(
     rows = await database.fetch(
         f"""
         WITH wanted AS (
-            SELECT provider_id, timing_partner_id, race_id, event_id, bib_ranges FROM events
+            SELECT provider_id, timing_partner_id, race_id, event_id, bib_ranges,
+                min(starts_at) FILTER (WHERE starts_at >= $3::timestamptz - $5::interval)
+                    OVER (PARTITION BY provider_id, timing_partner_id, race_id) AS next_start
+            FROM events
             WHERE timing_partner_id = ANY($1) AND ($2::text IS NULL OR race_id = $2) AND missing_at IS NULL
               AND coalesce(last_moment_at, $3) >= $3::timestamptz - $4::interval
         ), worn AS (
             SELECT p.provider_id, p.timing_partner_id, p.race_id, p.bib, p.event_id, p.registration_id, p.user_id,
-                p.first_name, p.last_name, wanted.bib_ranges,
+                p.first_name, p.last_name, wanted.bib_ranges, next_start,
                 count(*) OVER (PARTITION BY p.provider_id, p.timing_partner_id, p.race_id, p.bib) AS wearers
             FROM participants p JOIN wanted USING (provider_id, timing_partner_id, race_id, event_id)
             WHERE p.bib IS NOT NULL AND p.removed_at IS NULL
+              AND ($6::interval IS NULL OR next_start <= $3::timestamptz + $6)
         )
         SELECT * FROM worn WHERE wearers > 1 OR (bib_ranges <> '[]' AND NOT EXISTS (
             SELECT FROM jsonb_array_elements(bib_ranges) r
             WHERE {NUMBER} BETWEEN (r->>0)::bigint AND (r->>1)::bigint
-        )) ORDER BY timing_partner_id, race_id, {IN_ORDER}
+        )) ORDER BY next_start, timing_partner_id, race_id, {IN_ORDER}
         """,  # noqa: S608  # a constant
         list(partner_ids),
         race_id,
         now,
         WANTED,
+        Cadence().after_start,
+        within,
     )
     related = await _families(database, partner_ids)
     by_bib: dict[tuple[int, int, str, str], list[Any]] = defaultdict(list)

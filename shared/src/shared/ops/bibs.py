@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -151,8 +151,9 @@ async def _happened(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
     if wish.json:
         show.document({"race_id": wish.race_id, "since": since, "events": [_event(row) for row in rows]})
         return
-    columns = ("seen (UTC)", "kind", "event", "registration", "*before", "*after", "other")
-    show.table(None, columns, [_event_line(row) for row in rows])
+    clock = f"{desk.clock.now().astimezone(zone):%Z}"  # the race's, as in --at and --since
+    columns = (f"seen ({clock})", "kind", "event", "registration", "*before", "*after", "other")
+    show.table(None, columns, [_event_line(row, zone) for row in rows])
 
 
 async def _conflicts(desk: Desk, partner_ids: Sequence[int], wish: Wish) -> None:
@@ -166,7 +167,7 @@ async def _conflicts(desk: Desk, partner_ids: Sequence[int], wish: Wish) -> None
         })  # fmt: skip
         return
     if not rows:
-        show.say("No bib is worn by two people of one race, or by somebody whose event does not give it out.")
+        show.say("No bib is worn by two people of one race, and none is outside of its event's.")
         return
     if shared := [row for row in rows if row["is_shared"]]:
         columns = (">partner", ">race", "*bib", "event", "registration", "*name")
@@ -205,7 +206,7 @@ def _outside(rows: Sequence[Any]) -> list[tuple[object, ...]]:
     ]
 
 
-async def _zone(desk: Desk, races: Sequence[Race]) -> Any:
+async def _zone(desk: Desk, races: Sequence[Race]) -> tzinfo:
     name = await bib_rows.timezone_of(desk.database, races)
     try:
         return ZoneInfo(name) if name else UTC
@@ -245,9 +246,9 @@ def _event(row: Any) -> dict[str, object]:
     return {"partner_id": row["timing_partner_id"], **{name: row[name] for name in names}, **tail}
 
 
-def _event_line(row: Any) -> tuple[object, ...]:
+def _event_line(row: Any, zone: tzinfo) -> tuple[object, ...]:
     return (
-        f"{row['detected_at']:%m-%d %H:%M:%S}",
+        f"{row['detected_at'].astimezone(zone):%m-%d %H:%M:%S}",
         row["kind"],
         row["event_id"],
         row["registration_id"],

@@ -73,7 +73,7 @@ def budget(
         keys = _changed(keys, wish, chosen)
         mine = {each.partner_id for each in chosen}
         wanted = [key for key in keys if partner is None or mine & set(key.partners)]
-        found = [(key, foresee(key, settings, now)) for key in wanted]
+        found = sorted(((key, foresee(key, settings, now)) for key in wanted), key=_pressing)
         if json:
             show.document(_document(found, spent, settings, what_if or [], now))
         else:
@@ -134,6 +134,12 @@ UNFORESEEN = {
     "backfill": "of a backfill",
     "failed": "that failed",
 }
+
+
+def _pressing(each: tuple[KeyBudget, list[Hour]]) -> tuple[int, float]:
+    """What does not fit comes first, then the key with the fullest hour."""
+    _, hours = each
+    return -sum(not hour.fits for hour in hours), -max(hour.wanted / hour.usable for hour in hours)
 
 
 async def _spent_on(connection: Connection, now: datetime) -> Spent:

@@ -21,7 +21,8 @@ def block(hour: Hour) -> str:
 
 
 def days(hours: Sequence[Hour]) -> Iterator[str]:
-    """A line a day of UTC, with its busiest hour."""
+    """A ruler of hours, and a line a day of UTC with its busiest one."""
+    yield f"{'':12}00    06    12    18"
     by_day: dict[object, list[Hour]] = {}
     for hour in hours:
         by_day.setdefault(hour.begins_at.date(), []).append(hour)

@@ -85,7 +85,7 @@ def fit(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
 
 
 def _cell(value: object) -> Text:
-    text = "" if value is None else f"{value:,}" if type(value) is int else clean(str(value))
+    text = "" if value is None else f"{value:,}" if type(value) is int else clean(str(value)).strip()
     return Text(text, style=STYLES.get(text.split(" ")[0], ""))
 
 

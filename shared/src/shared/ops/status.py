@@ -1,5 +1,6 @@
 """`hub status`: how things stand, what a race director would notice first at the top."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -73,6 +74,11 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         f"All calls to {each['provider']} are stopped until {show.stamp(each['until'])}: {each['reason']}."
         for each in facts.stops
     ]
+    lines += [
+        f"{each['provider']}: {each['failed']} of {show.many(each['calls'], 'call')} failed in five minutes, mostly "
+        f"{each['code']}; see: hub doctor"
+        for each in facts.failing
+    ]
     if unloaded := [race for race in races if race.age is None and race.pace in {Pace.RACEDAY, Pace.NEAR}]:
         lines.append(
             f"Never loaded: {show.many(len(unloaded), 'race')} starting within a day; see: hub history --failed"
@@ -94,6 +100,9 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         f"{item['active']} people, nobody was removed; see: hub removals list"
         for item in facts.held
     ]
+    if conflicts := conflicts_of(facts.conflicts):
+        what = f"{show.many(conflicts.total(), 'bib')} in conflict in {show.many(len(conflicts), 'race')}"
+        lines.append(f"{what} starting within a day; see: hub bibs --conflicts")
     lines += [
         f"Key {each['fingerprint']}: no calls until {show.stamp(each['blocked_until'])} ({each['block_reason']})."
         for each in facts.budgets
@@ -129,6 +138,12 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
     return lines
 
 
+def conflicts_of(wearers: Sequence[Any]) -> Counter[tuple[int, str]]:
+    """How many bibs of each partner's race are in conflict."""
+    bibs = {(each["timing_partner_id"], each["race_id"], each["bib"]): None for each in wearers}
+    return Counter((partner_id, race_id) for partner_id, race_id, _ in bibs)
+
+
 def spells_of(hours: Sequence[Any]) -> list[list[Any]]:
     """Stretched hours, those of a key in a row together."""
     found: list[list[Any]] = []
@@ -147,7 +162,7 @@ def stretched(spell: Sequence[Any]) -> str:
     slowest = max(each["interval_seconds"] for each in spell)
     return (
         f"Key {spell[0]['fingerprint']}, {spell[0]['hour']:%a %m-%d %H:%M} to {spell[-1]['hour'] + HOUR:%H:%M} UTC: "
-        f"its budget does not fit; {show.many(most, 'race')}, each every {slowest} s instead; see: hub budget"
+        f"its budget does not fit; {show.many(most, 'race')} asked for every {slowest} s instead; see: hub budget"
     )
 
 
@@ -218,8 +233,11 @@ def is_pressing(race: Freshness) -> bool:
 
 
 def until_start(span: timedelta) -> str:
-    """How long to a start, or since it."""
-    return f"in {show.length(span)}" if span >= timedelta(0) else f"{show.length(-span)} ago"
+    """How long to a start, or since it: to the minute, within a day."""
+    if span < timedelta(0):
+        return f"{show.length(-span)} ago"
+    hours, minutes = divmod(int(span.total_seconds()) // 60, 60)
+    return f"in {hours}:{minutes:02} h" if 2 <= hours < 24 else f"in {show.length(span)}"
 
 
 def _ordered(partners: Sequence[Partner], races: Sequence[Freshness]) -> list[Partner]:
@@ -280,8 +298,13 @@ def describe(facts: Facts, races: Sequence[Freshness], cadence: Cadence) -> dict
         "quarantine": [dict(each) for each in facts.quarantine],
         "dead_letters": [dict(each) for each in facts.dead_letters],
         "held_removals": [dict(each) for each in facts.held],
+        "bib_conflicts": [
+            {"partner_id": partner_id, "race_id": race_id, "bibs": bibs}
+            for (partner_id, race_id), bibs in conflicts_of(facts.conflicts).items()
+        ],
         "replays": [described_replay(each) for each in facts.replays],
         "provider_stops": [dict(each) for each in facts.stops],
+        "failing_providers": [dict(each) for each in facts.failing],
         "outbox": {"waiting": facts.outbox, "since": facts.outbox_since},
         "broken_checks": [
             {"name": each.name, "broken": each.broken, "examples": each.examples, "checked_at": each.checked_at}

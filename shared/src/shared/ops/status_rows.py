@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.cadences import Cadences, CadenceValues
+from shared.ops.bib_rows import conflicts
 from shared.ops.freshness import Watched
 from shared.ops.selecting import Partner, all_partners
 from shared.postgres import Database
@@ -13,6 +14,13 @@ from shared.postgres.beats import living
 from shared.postgres.replays import going_on
 from shared.postgres.schedules import RaceKey, event_times, hour_of, load_cadences
 from shared.postgres.truths import Checked, last_checked
+
+#: A bib in conflict needs somebody when its race starts so soon.
+SOON = timedelta(hours=24)
+
+
+#: In which a provider's calls are looked at.
+JUST_NOW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +39,10 @@ class Facts:
     quarantine: Sequence[Any]
     dead_letters: Sequence[Any]
     held: Sequence[Any]
+    conflicts: Sequence[Any]  # whose bib is in conflict, in races that start within a day
     replays: Sequence[Any]  # that are going on
     stops: Sequence[Any]
+    failing: Sequence[Any]  # providers of whose calls at least half failed just now
     broken: Sequence[Checked]  # truths that did not hold when they were checked last
     stretched: Sequence[Any]  # hours to come in which race-day races are asked for less often
     outbox: int
@@ -53,10 +63,11 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
         cadences = await load_cadences(connection, base)
     outbox = await database.fetchrow("SELECT count(*) AS waiting, min(created_at) AS since FROM outbox")
     assert outbox is not None
+    partners = await all_partners(database)
     return Facts(
         now=now,
         services=await living(database, now),
-        partners=await all_partners(database),
+        partners=partners,
         races=await watched_races(database, cadences, now),
         refused_races=await database.fetchval("SELECT count(*) FROM race_sync WHERE state = 'refused'"),
         budgets=await budgets(database, now),
@@ -87,12 +98,21 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
             "SELECT item_id, timing_partner_id AS partner_id, race_id, cardinality(registration_ids) AS people, active,"
             " held_at FROM held_removals WHERE resolved_at IS NULL ORDER BY 4 DESC"
         ),
+        conflicts=await conflicts(database, [each.partner_id for each in partners], now, within=SOON),
         replays=await going_on(database),
         broken=await broken_truths(database),
         stops=await database.fetch(
             "SELECT v.name AS provider, s.reason, s.until FROM provider_stops s"
             " JOIN public.providers v USING (provider_id) WHERE s.until > $1",
             now,
+        ),
+        failing=await database.fetch(
+            "SELECT v.name AS provider, count(*) AS calls, count(*) FILTER (WHERE outcome <> 'ok') AS failed,"
+            " mode() WITHIN GROUP (ORDER BY outcome) FILTER (WHERE outcome <> 'ok') AS code"
+            " FROM calls c JOIN public.providers v USING (provider_id)"
+            " WHERE finished_at > $1 AND outcome NOT IN ('unused', 'cancelled') GROUP BY 1"
+            " HAVING count(*) FILTER (WHERE outcome <> 'ok') >= greatest(3, count(*) / 2.0)",
+            now - JUST_NOW,
         ),
         stretched=await database.fetch(
             "SELECT fingerprint, hour, raceday_races, interval_seconds, announced_at FROM key_hours"

@@ -91,6 +91,7 @@ async def keep_running(house: House, members: dict[str, Service], guest: Service
     visit = [asyncio.create_task(guest(house), name="guest")] if guest is not None else []
     halt = asyncio.create_task(house.stopping.wait(), name="stopping")
     Health.ready = True
+    log.info("Running.", action="running", services=", ".join(members))
     try:
         done, _ = await asyncio.wait([*side, *work, *visit, halt], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {halt}:
