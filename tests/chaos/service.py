@@ -140,7 +140,7 @@ def _in_fetcher() -> None:
 
 
 def _in_writer() -> None:
-    from writer import store
+    from writer import completion, store
 
     def booking(real: Any) -> Any:
         async def entering(*arguments: Any, **named: Any) -> Any:
@@ -153,7 +153,7 @@ def _in_writer() -> None:
         return entering
 
     store.enter, store.enter_inbox = booking(store.enter), booking(store.enter_inbox)
-    _dying_after(store, "count", "writer.in_transaction")
+    _dying_after(completion, "record_counts", "writer.in_transaction")
 
 
 def _in_scheduler() -> None:
@@ -194,12 +194,9 @@ def without_attempts() -> None:
     """A batch counts for a pass whichever attempt sent it."""
     from writer import completion
 
-    completion.BATCHES_OF_RUN = """
-        SELECT DISTINCT ON (b.sequence) b.* FROM applied_batches b
-        WHERE b.run_id = $1 AND EXISTS (SELECT 1 FROM jsonb_array_elements($2::jsonb) AS r
-            WHERE b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
-        ORDER BY b.sequence, b.attempt
-    """
+    for name in ("BATCHES_OF_RUN", "WHOLENESS"):
+        sql = getattr(completion, name).replace("SELECT b.* FROM", "SELECT DISTINCT ON (b.sequence) b.* FROM")
+        setattr(completion, name, sql.replace("b.attempt = (r->>0)::int AND ", ""))
 
 
 def without_cursor_rule() -> None:
