@@ -245,6 +245,12 @@ PIPELINE = [
     panel(
         "Outbox: messages published a minute",
         {"{{type}}": "sum by (type) (rate(hub_outbox_published_total[5m])) * 60"},
+    ),
+    panel(
+        "Outbox: age of the oldest message that waits",
+        {"age": "max(hub_outbox_oldest_seconds)"},
+        unit="s",
+        red=180,
         said="Runbook: OutboxStuck",
     ),
     panel(

@@ -584,6 +584,23 @@ async def test_a_nearer_pace_breaks_no_promise_by_beginning(
     assert (await promises(database, at(61 + 121), 15))["behind"] == 1
 
 
+async def test_what_waits_for_the_broker_grows_old_and_what_waits_for_calls_does_not(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    async def oldest() -> float | None:
+        async with database.connection() as connection:
+            await measure(connection, clock.now())
+        return REGISTRY.get_sample_value("hub_outbox_oldest_seconds")
+
+    await a_race(database, tenant, next_due_at=NOON)
+    await tick(house, SETTINGS)
+    clock.pass_(200)
+    assert await oldest() == 200
+    await database.execute("DELETE FROM outbox")  # as the relay does with what the broker took
+    await database.execute("UPDATE sync_runs SET state = 'queued', not_before = $1", clock.now() + HOUR)
+    assert await oldest() == 0
+
+
 # -- Hours that do not fit --------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,14 @@ async def measure(connection: Connection, now: datetime, since: timedelta = time
         metrics.budget_limit.labels(provider, row["fingerprint"]).set(row["allowed"])
         metrics.budget_spent.labels(provider, row["fingerprint"]).set(row["spent"])
         metrics.hours_over.labels(provider, row["fingerprint"]).set(row["over"])
+    await _measure_outbox(connection, now)
     await _measure_stuck(connection)
+
+
+async def _measure_outbox(connection: Connection, now: datetime) -> None:
+    """How long nobody has taken what is to be told: 0 when nothing waits, and requests that wait for calls are none."""
+    oldest: datetime | None = await connection.fetchval("SELECT min(created_at) FROM outbox")
+    metrics.outbox_oldest.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0.0)
 
 
 async def _measure_stuck(connection: Connection) -> None:

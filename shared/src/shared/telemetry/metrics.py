@@ -41,6 +41,7 @@ follow_ups = Counter("hub_follow_ups", "Follow-up syncs asked for", ["provider"]
 messages_handled = Counter("hub_messages_handled", "Messages by what became of them", ["queue", "outcome"])
 dead_letters = Counter("hub_dead_letters", "Messages given up", ["queue", "reason"])
 outbox_published = Counter("hub_outbox_published", "Messages relayed from the outbox", ["type"])
+outbox_oldest = Gauge("hub_outbox_oldest_seconds", "Age of the oldest message that no broker has taken yet; 0: none")
 
 # Being stuck
 checks_broken = Gauge("hub_check_broken", "Things that break a truth, as checked last", ["check"])
