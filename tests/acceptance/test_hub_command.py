@@ -154,6 +154,10 @@ async def test_a_refused_key_is_told_and_taken_again_once_it_is_good(hub: Hub, c
     accepted = await command("partner", "verify", str(partner_id), "--json")
     assert accepted.code == 0
     assert (await command("sync", "--wait")).code == 0
+    words = ("partner", "add", "--name", "New", "--key", "no-such-key", "--secret", "-")
+    wrong = await command(*words, said="no-such-secret", HUB_SECRET_KEY=hub.secret_key)
+    assert wrong.code == 3
+    assert "--form v1 or v2" in wrong.out
 
 
 async def test_an_injected_request_is_fetched_like_any_other(hub: Hub, command: Command) -> None:

@@ -88,6 +88,6 @@ def _tell(subject: Subject, steps: Sequence[Step]) -> None:
     for step in steps:
         show.say(f"{show.stamp(step.at)}  {step.verb:<10} {step.what}")
         for each in step.details:
-            show.say(f"{'':<33}{each}")
+            show.say(f"{'':<11}{each}")  # a type and an id fit 80 columns
     if not steps:
         show.say("  Nothing has happened yet.")

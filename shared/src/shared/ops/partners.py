@@ -104,6 +104,7 @@ def add(
         return
     show.say(f"It {in_words(opening, stored.partner_id)}.")
     if opening.accepted is False:
+        show.say("Check key, secret and form (--form v1 or v2), then give it again with: hub partner add")
         raise typer.Exit(3)
     show.say("Its first load follows by itself; see: hub status")
 
