@@ -140,7 +140,7 @@ def _in_fetcher() -> None:
 
 
 def _in_writer() -> None:
-    from writer import completion, store
+    from writer import store, wholeness
 
     def booking(real: Any) -> Any:
         async def entering(*arguments: Any, **named: Any) -> Any:
@@ -153,7 +153,7 @@ def _in_writer() -> None:
         return entering
 
     store.enter, store.enter_inbox = booking(store.enter), booking(store.enter_inbox)
-    _dying_after(completion, "record_counts", "writer.in_transaction")
+    _dying_after(wholeness, "record_counts", "writer.in_transaction")
 
 
 def _in_scheduler() -> None:
@@ -192,11 +192,11 @@ def without_inbox() -> None:
 
 def without_attempts() -> None:
     """A batch counts for a pass whichever attempt sent it."""
-    from writer import completion
+    from writer import wholeness
 
     for name in ("BATCHES_OF_RUN", "WHOLENESS"):
-        sql = getattr(completion, name).replace("SELECT b.* FROM", "SELECT DISTINCT ON (b.sequence) b.* FROM")
-        setattr(completion, name, sql.replace("b.attempt = (r->>0)::int AND ", ""))
+        sql = getattr(wholeness, name).replace("SELECT b.* FROM", "SELECT DISTINCT ON (b.sequence) b.* FROM")
+        setattr(wholeness, name, sql.replace("b.attempt = (r->>0)::int AND ", ""))
 
 
 def without_cursor_rule() -> None:
@@ -208,9 +208,13 @@ def without_cursor_rule() -> None:
 
 def without_removal_guard() -> None:
     """Whoever a pass does not contain is gone."""
-    from writer import completion
+    from writer import absence
 
-    completion.__dict__["may_remove"] = lambda _loss, **_bounds: (True, "")
+    async def believing(connection: Any, run_id: Any, place: Any, row: Any, end: Any, **named: Any) -> None:
+        _, missing = await absence._lacking(connection, run_id, place, row, end.first_call_at)
+        await absence.remove_absent(connection, run_id, place, missing, end.first_call_at, house=named["house"])
+
+    absence.__dict__["remove_missing"] = believing
 
 
 GUARDS = {

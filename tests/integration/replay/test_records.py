@@ -104,15 +104,16 @@ async def lived(database: Database, house: House) -> Tenant:
         ),
         an_end(tenant, changes, ((1, 1, 2),), first_call_at=at(-1800)),
     )
-    full = await a_run(database, tenant)
     stay = [each for each in people if each["registration_id"] not in {7002, 7004, 7005, 7006, 7007}]
     stay[0] = {**people[0], "bib_num": "99", "last_modified": int(at(-1900).timestamp())}
     bad = a_participant_record(7030, event_id=None)
-    await fakes.write(
-        house,
-        a_batch(tenant, full, [*stay, bad], fetched_at=at(-900)),
-        an_end(tenant, full, first_call_at=at(-900)),
-    )
+    for seconds in (-1000, -900):  # what one pass alone lacks is not gone yet
+        full = await a_run(database, tenant)
+        await fakes.write(
+            house,
+            a_batch(tenant, full, [*stay, bad], fetched_at=at(seconds)),
+            an_end(tenant, full, first_call_at=at(seconds)),
+        )
     back = await a_run(database, tenant, mode=Mode.INCREMENTAL)
     await fakes.write(house, a_batch(tenant, back, [people[3]], fetched_at=at(-60)), an_end(tenant, back))
     return tenant
@@ -243,9 +244,9 @@ async def test_only_what_was_chosen_is_replayed(database: Database, house: House
         replay = await records_replay(house, chosen, dry_run=True)
         return int(await database.fetchval("SELECT count(*) FROM replay_items WHERE replay_id = $1", replay))
 
-    assert await frozen(Archived()) == await database.fetchval("SELECT count(*) FROM raw_batches") == 11
+    assert await frozen(Archived()) == await database.fetchval("SELECT count(*) FROM raw_batches") == 12
     assert await frozen(Archived(run_ids=(run_id,))) == 1
-    assert await frozen(Archived(race_id=RACE)) == 7
+    assert await frozen(Archived(race_id=RACE)) == 8
     assert await frozen(Archived(after=at(-100))) == 2
     assert await frozen(Archived(partner_id=lived.timing_partner_id + 1)) == 0
 

@@ -100,6 +100,19 @@ async def test_the_nearer_the_start_the_nearer_the_class_and_the_next_ask(
     assert (await schedule(database))["next_due_at"] == NOON + wait
 
 
+async def test_a_race_whose_full_pass_was_the_first_to_lack_somebody_is_asked_for_everybody_in_its_next_round(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, starts_at=NOON + timedelta(hours=2), cursor=at(-60), last_full_at=at(-60))
+    await database.execute(
+        "INSERT INTO missed SELECT provider_id, timing_partner_id, race_id, gen_random_uuid(), '{7001}', $1, true"
+        " FROM race_sync",
+        at(-60),
+    )
+    await tick(house, SETTINGS)
+    assert [(each.mode, each.removals) for each in await requests(database)] == [(Mode.FULL, True)]
+
+
 async def test_a_race_that_is_over_falls_to_a_slow_tail_and_then_stops(
     database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
 ) -> None:

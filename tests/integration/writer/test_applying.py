@@ -383,13 +383,25 @@ async def loaded(database: Database, house: House, tenant: Tenant, *registration
         await fakes.write(house, batch)
 
 
-async def full_pass(database: Database, house: House, tenant: Tenant, records: list[Any], **end: Any) -> UUID:
-    """A complete full pass that began at noon."""
-    run_id = await a_run(database, tenant)
-    batch = a_batch(tenant, run_id, records, fetched_at=at(0))
-    await fakes.write(house, batch, an_end(tenant, run_id, **end))
+async def full_pass(
+    database: Database, house: House, tenant: Tenant, records: list[Any], *, seconds: float = 0, **run: Any
+) -> UUID:
+    """A complete full pass that began so long after noon."""
+    run_id = await a_run(database, tenant, **run)
+    batch = a_batch(tenant, run_id, records, fetched_at=at(seconds))
+    await fakes.write(house, batch, an_end(tenant, run_id, first_call_at=at(seconds), first_answer_at=at(seconds)))
     assert await database.fetchval("SELECT state FROM sync_runs WHERE run_id = $1", run_id) == State.COMPLETED
     return run_id
+
+
+async def missed_before(database: Database, *registrations: int) -> None:
+    """A full pass before noon lacked them already."""
+    await database.execute(
+        "INSERT INTO missed SELECT provider_id, timing_partner_id, race_id, gen_random_uuid(), $1, $2, true"
+        " FROM race_sync",
+        [str(each) for each in registrations],
+        at(-60),
+    )
 
 
 async def removed(database: Database, house: House, tenant: Tenant, *records: Any, fetched_at: float = 0) -> UUID:
@@ -484,6 +496,7 @@ async def test_the_list_tells_the_reason_of_a_removal_that_was_inferred(
     database: Database, house: House, tenant: Tenant
 ) -> None:
     await loaded(database, house, tenant, 7001, 7002)
+    await missed_before(database, 7001)
     await full_pass(database, house, tenant, [a_participant_record(7002, modified=-3600)])
     assert (await person(database))["removed_reason"] == "absent"
     await removed(database, house, tenant, a_removal_record(7001, reason="deferred"), fetched_at=60)
@@ -508,14 +521,55 @@ async def test_a_removal_of_another_races_event_goes_aside(database: Database, h
 # -- The end of a full pass -------------------------------------------------------------------------------------------
 
 
-async def test_a_complete_full_pass_marks_as_gone_whom_it_did_not_contain(
+async def test_whom_two_full_passes_lack_one_after_the_other_is_gone(
     database: Database, house: House, tenant: Tenant
 ) -> None:
+    """The end of a list that lies once, or twice in a row, or leaves people out in its middle, takes nobody away."""
     await loaded(database, house, tenant, 7001, 7002, bib="5")
-    run_id = await full_pass(database, house, tenant, [a_participant_record(7001, bib="5", modified=-3600)])
+    there = [a_participant_record(7001, bib="5", modified=-3600)]
+    first = await full_pass(database, house, tenant, there)
+    assert await active(database) == {"7001", "7002"}
+    assert await counts(database, first) == {"unchanged": 1}
+    second = await full_pass(database, house, tenant, there, seconds=60)
     assert await active(database) == {"7001"}
     assert (await feed(database))[-1] == ("7002", "removed", {"removed_reason": [None, "absent"], "bib": ["5", None]})
-    assert await counts(database, run_id) == {"unchanged": 1, "removed": 1}
+    assert await counts(database, second) == {"unchanged": 1, "removed": 1}
+    assert await database.fetchval("SELECT presence_at FROM participants WHERE registration_id = '7002'") == at(60)
+    assert await database.fetchval("SELECT count(*) FROM missed") == 0
+
+
+async def test_whoever_is_seen_again_is_not_missed_any_more(database: Database, house: House, tenant: Tenant) -> None:
+    both = [a_participant_record(each, modified=-3600) for each in (7001, 7002)]
+    await loaded(database, house, tenant, 7001, 7002)
+    for seconds, found in enumerate((both[:1], both, both[:1], both[1:], both)):
+        await full_pass(database, house, tenant, found, seconds=seconds)
+    assert await active(database) == {"7001", "7002"}
+
+
+async def test_whoever_was_edited_since_they_were_missed_stays(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    await loaded(database, house, tenant, 7001, 7002)
+    await full_pass(database, house, tenant, [a_participant_record(7001, modified=-3600)])
+    changes = await a_run(database, tenant, mode=Mode.INCREMENTAL, state=State.EXPIRED)
+    await fakes.write(house, a_batch(tenant, changes, [a_participant_record(7002, modified=20)], fetched_at=at(30)))
+    for seconds, people in ((60, {"7001", "7002"}), (120, {"7001"})):
+        await full_pass(database, house, tenant, [a_participant_record(7001, modified=-3600)], seconds=seconds)
+        assert await active(database) == people
+
+
+async def test_a_pass_that_is_the_first_to_lack_somebody_is_repeated_in_the_next_round_and_only_once(
+    database: Database, house: House, tenant: Tenant
+) -> None:
+    people = [a_participant_record(each, modified=-3600) for each in (7001, 7002, 7003)]
+    await loaded(database, house, tenant, 7001, 7002, 7003)
+    again = []
+    for seconds, lacking in enumerate((7003, 7003, None, 7002, 7001, 7002)):  # a provider that flickers
+        there = [each for each in people[:2] if each["registration_id"] != lacking]
+        await full_pass(database, house, tenant, there, seconds=seconds)
+        again.append(await database.fetchval("SELECT ask_again FROM missed"))
+    assert await active(database) == {"7001", "7002"}
+    assert again == [True, None, None, True, False, False]
 
 
 async def test_whoever_came_while_a_full_pass_was_under_way_stays(
@@ -534,6 +588,9 @@ async def test_a_pass_of_some_events_says_nothing_of_the_others(database: Databa
     run_id = await a_run(database, tenant, state=State.COMPLETED)
     other = a_participant_record(7003, event_id=90012)
     await fakes.write(house, a_batch(tenant, run_id, [other], fetched_at=at(-600)))
+    await full_pass(database, house, tenant, [a_participant_record(7001)])
+    assert await database.fetchval("SELECT count(*) FROM missed") == 0  # and is no first one
+    await missed_before(database, 7002, 7003)
     await full_pass(database, house, tenant, [a_participant_record(7001)])
     assert await active(database) == {"7001", "7003"}
 
@@ -571,7 +628,8 @@ async def test_a_sudden_loss_of_most_of_a_race_is_held_once_for_an_operator(
 async def test_a_loss_that_may_be_is_not_held(database: Database, house: House, tenant: Tenant) -> None:
     await loaded(database, house, tenant, *range(7001, 7027))
     stay = range(7001, 7015)
-    await full_pass(database, house, tenant, [a_participant_record(each) for each in stay])
+    for seconds in (0, 60):
+        await full_pass(database, house, tenant, [a_participant_record(each) for each in stay], seconds=seconds)
     assert await active(database) == {str(each) for each in stay}
     assert await database.fetchval("SELECT count(*) FROM held_removals") == 0
 

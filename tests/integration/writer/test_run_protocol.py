@@ -54,10 +54,17 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 async def someone_absent(database: Database, tenant: Tenant) -> None:
-    """Somebody who was there before and is in no batch of the pass."""
+    """Somebody who was there before, whom a full pass has lacked once, and who is in no batch of the pass."""
     run_id = await a_run(database, tenant, state=State.EXPIRED)
     record = a_participant_record(int(ABSENT))
     await fakes.write(fakes.a_house(database), a_batch(tenant, run_id, [record], fetched_at=at(-600)))
+    await database.execute(
+        "INSERT INTO missed SELECT provider_id, timing_partner_id, race_id, gen_random_uuid(), $2, $3, true"
+        " FROM race_sync WHERE timing_partner_id = $1",
+        tenant.timing_partner_id,
+        [ABSENT],
+        at(-300),
+    )
 
 
 def messages_of(story: Story, tenant: Tenant, run_id: UUID) -> tuple[list[Body], list[Body]]:

@@ -31,11 +31,13 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
     rows = await connection.fetch(
         """
         SELECT r.provider_id, r.timing_partner_id, r.race_id, r.credential_id, r.last_asked_at, r.last_full_at, r.round,
-            h.interval_seconds
+            h.interval_seconds, coalesce(m.ask_again, false) AS lacks_somebody
         FROM race_sync r
         JOIN credentials c USING (credential_id)
         JOIN public.timing_partners p ON p.timing_partner_id = r.timing_partner_id
         LEFT JOIN key_hours h ON (h.provider_id, h.fingerprint, h.hour) = (r.provider_id, c.fingerprint, $3)
+        LEFT JOIN missed m ON (m.provider_id, m.timing_partner_id, m.race_id)
+            = (r.provider_id, r.timing_partner_id, r.race_id)
         WHERE r.state = 'active' AND r.next_due_at <= $1 AND c.state IN ('new', 'active')
           AND coalesce(p.api_access_enabled, true)
         ORDER BY r.next_due_at LIMIT $2
@@ -61,6 +63,7 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
             last_full_at=row["last_full_at"],
             round=row["round"],
             has_cursor=all(each.cursor_at is not None for each in wanted),
+            lacks_somebody=row["lacks_somebody"],
         )
         due.append(DueRace(key, row["credential_id"], state, cadence))
     return due

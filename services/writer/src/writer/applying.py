@@ -16,11 +16,13 @@ from shared.providers.registry import by_name
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer import mapped, participants, quarantine, store
+from writer.absence import ABSENT, removed_diff
 from writer.archive import pack
-from writer.completion import ABSENT, complete_if_whole, record_counts, removed_diff
+from writer.completion import complete_if_whole
 from writer.merging import Outcome, Version, differences, judge, judge_removal, worth_telling
 from writer.settings import WriterSettings
 from writer.telling import tell_changes
+from writer.wholeness import record_counts
 
 
 async def apply_people(

@@ -4,7 +4,6 @@ Whichever of two writers makes the pass complete, in whatever order batches and 
 transaction of a race locks the race's row first.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,10 +11,9 @@ from uuid import UUID
 import orjson
 import structlog
 
-from shared.contracts import Diff, SyncFetched
+from shared.contracts import SyncFetched
 from shared.domain.bibs import BibRanges
 from shared.domain.cursor import next_cursor
-from shared.domain.participant import Removal
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.postgres import Connection
 from shared.postgres.credentials import take_over
@@ -24,75 +22,13 @@ from shared.postgres.runs import Ending, finish_run
 from shared.providers.registry import by_id
 from shared.runtime import House
 from shared.telemetry import metrics
-from writer import archive, participants, quarantine, store
-from writer.merging import LONG_AGO, Loss, may_remove
+from writer import absence, archive, quarantine, store, wholeness
+from writer.merging import LONG_AGO
 from writer.settings import WriterSettings
-from writer.telling import tell_changes
 
 log = structlog.get_logger()
 
 SOURCE = "writer"
-
-#: Why somebody is gone whom a complete full pass did not contain, until a list of removed people tells it better.
-ABSENT = "absent"
-
-
-def _batches_of(run_id: str, ranges: str) -> str:
-    """The batches of a run that belong to its pass, as SQL."""
-    return f"""
-        SELECT b.* FROM applied_batches b
-        WHERE b.run_id = {run_id} AND EXISTS (SELECT 1 FROM jsonb_array_elements({ranges}) AS r
-            WHERE b.attempt = (r->>0)::int AND b.sequence BETWEEN (r->>1)::int AND (r->>2)::int)
-    """
-
-
-BATCHES_OF_RUN = _batches_of("$1", "$2::jsonb")
-
-#: What a run's end is decided by, as it stands after a change of the run: for RETURNING.
-WHOLENESS = f"""
-    run_id, state, kind, mode, reason, race_id, removals, event_ids, ranges, batches, credential_id, deadline_at,
-    progress->'end' AS ending,
-    CASE WHEN state = 'fetched' THEN
-        (SELECT count(*) FROM ({_batches_of("sync_runs.run_id", "sync_runs.ranges")}) AS pass)
-    END AS applied
-"""
-
-
-async def record_end(connection: Connection, end: SyncFetched) -> Any:
-    """Keep what makes up the pass; what the run's end is decided by, None when it has ended or its end was known."""
-    total = sum(last - first + 1 for _, first, last in end.ranges)
-    return await connection.fetchrow(
-        f"""
-        UPDATE sync_runs SET state = 'fetched', ranges = $2, batches = $3, pages = $4, fetched = $5,
-            leased_until = NULL, progress = progress || $6, started_at = coalesce(started_at, $7)
-        WHERE run_id = $1 AND state IN ('requested', 'running')
-        RETURNING {WHOLENESS}
-        """,
-        end.run_id,
-        orjson.dumps(end.ranges).decode(),
-        total,
-        end.pages,
-        end.records,
-        orjson.dumps({"end": end.model_dump(mode="json", exclude={"ranges", "failure"})}).decode(),
-        end.first_call_at,
-    )
-
-
-async def record_counts(connection: Connection, run_id: UUID, counts: Mapping[str, int]) -> Any:
-    """Add to a run's counts; what its end is decided by, None for a run that does not exist."""
-    return await connection.fetchrow(
-        f"""
-        UPDATE sync_runs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, stale = stale + $5,
-            removed = removed + $6, restored = restored + $7, quarantined = quarantined + $8
-        WHERE run_id = $1
-        RETURNING {WHOLENESS}
-        """,
-        run_id,
-        *(
-            counts.get(name, 0)
-            for name in ("added", "updated", "unchanged", "stale", "removed", "restored", "quarantined")
-        ),
-    )
 
 
 async def complete_if_whole(
@@ -113,7 +49,7 @@ async def complete_if_whole(
         covered, before = await _covered(connection, place, row["event_ids"], now)
         whole = covered and row["reason"] != Reason.BACKFILL
         if row["mode"] == Mode.FULL:
-            await _remove_missing(
+            await absence.remove_missing(
                 connection, run_id, place, row, end, whole=whole, house=house, settings=settings, now=now
             )
         cursor = await _move_cursor(connection, place, row["event_ids"], end, before, removals=row["removals"])
@@ -142,125 +78,6 @@ async def complete_if_whole(
     return done
 
 
-async def _remove_missing(
-    connection: Connection,
-    run_id: UUID,
-    place: store.Place,
-    row: Any,
-    end: SyncFetched,
-    *,
-    whole: bool,
-    house: House,
-    settings: WriterSettings,
-    now: datetime,
-) -> None:
-    """Mark those gone whom a complete full pass did not contain, unless that is too many to believe."""
-    found = await connection.fetchrow(
-        f"""
-        WITH pass AS ({BATCHES_OF_RUN}),
-        seen AS (SELECT unnest(seen_ids) AS registration_id FROM pass WHERE type = 'participants.fetched.v1'),
-        active AS (
-            -- Event by event, and the provider outside: so the one index that fits is participants_of_race. On a table
-            -- never analyzed every index looks alike, and another one walks through everybody of every race.
-            SELECT p.registration_id, p.presence_at FROM unnest($6::text[]) AS wanted (event_id), LATERAL (
-                SELECT * FROM participants WHERE timing_partner_id = $4 AND race_id = $5
-                    AND event_id = wanted.event_id AND removed_at IS NULL OFFSET 0
-            ) AS p WHERE p.provider_id = $3
-        ),
-        -- EXCEPT hashes or sorts whatever the planner believes of sizes; a join was quadratic on a fresh table.
-        missing AS (SELECT registration_id FROM active WHERE presence_at < $7 EXCEPT SELECT registration_id FROM seen)
-        SELECT (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable, (SELECT count(*) FROM seen) AS seen,
-            (SELECT count(*) FROM active) AS active,
-            (SELECT coalesce(array_agg(registration_id), '{{}}') FROM missing) AS missing
-        """,
-        run_id,
-        row["ranges"],
-        place.provider_id,
-        place.timing_partner_id,
-        place.race_id,
-        row["event_ids"],
-        end.first_call_at,
-    )
-    assert found is not None
-    missing: list[str] = found["missing"]
-    if not missing:
-        if whole:
-            await _settle_held(connection, place, now)
-        return
-    loss = Loss(len(missing), found["active"], found["seen"], found["unreadable"])
-    allowed, why = may_remove(loss, share=settings.removal_share, people=settings.removal_people)
-    if not allowed:
-        log.warning(
-            "People missing from a full pass were not removed.",
-            action="removals_held",
-            run_id=str(run_id),
-            race=place.race_id,
-            partner=place.timing_partner_id,
-            missing=loss.missing,
-            active=loss.active,
-            why=why,
-        )
-        metrics.removals_held.labels(by_id(place.provider_id).name).inc()
-        await connection.execute(
-            """
-            INSERT INTO held_removals (provider_id, timing_partner_id, race_id, run_id, registration_ids, active,
-                first_call_at, held_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-            ON CONFLICT (provider_id, timing_partner_id, race_id) WHERE resolved_at IS NULL
-            DO UPDATE SET run_id = $4, active = greatest(held_removals.active, $6), first_call_at = $7,
-                registration_ids = CASE WHEN $9 THEN $5
-                    ELSE ARRAY(SELECT unnest(held_removals.registration_ids) UNION SELECT unnest($5::text[])) END
-            """,
-            place.provider_id,
-            place.timing_partner_id,
-            place.race_id,
-            run_id,
-            missing,
-            loss.active,
-            end.first_call_at,
-            now,
-            whole,
-        )
-        return
-    if whole:
-        await _settle_held(connection, place, now)
-    assert end.first_call_at is not None
-    await remove_absent(connection, run_id, place, missing, end.first_call_at, house=house)
-
-
-async def remove_absent(
-    connection: Connection,
-    run_id: UUID,
-    place: store.Place,
-    registration_ids: list[str],
-    as_of: datetime,
-    *,
-    house: House,
-    keep: bool = True,
-) -> int:
-    """Mark those gone who were not there as of an instant, unless they were seen since; how many.
-
-    The race is locked. ``keep`` archives it, as a replay would otherwise bring them back.
-    """
-    now, rows = house.clock.now(), await participants.stored_rows(connection, place, registration_ids)
-    gone = [
-        Removal(each, place.race_id, rows[each]["event_id"], ABSENT, None, None, None, None)
-        for each in sorted(rows)
-        if rows[each]["removed_at"] is None and rows[each]["presence_at"] < as_of
-    ]
-    if not gone:
-        return 0
-    await participants.mark_removed(connection, place, gone, fetched_at=as_of, now=now)
-    run = await store.load_run(connection, run_id)
-    assert run is not None
-    diffs = [removed_diff(each, rows[each.registration_id]["bib"]) for each in gone]
-    await tell_changes(connection, run, place, diffs, house=house, now=now)
-    await record_counts(connection, run_id, {"removed": len(gone)})
-    if keep:
-        events = {each.registration_id: each.event_id for each in gone}
-        await archive.keep_absent(connection, run_id, place, events, as_of)
-    return len(gone)
-
-
 async def _covered(
     connection: Connection, place: store.Place, event_ids: list[str], now: datetime
 ) -> tuple[bool, datetime | None]:
@@ -283,33 +100,6 @@ async def _covered(
     )
     assert row is not None, "an aggregate has a row"
     return not row["has_others"], row["cursor"]
-
-
-async def _settle_held(connection: Connection, place: store.Place, now: datetime) -> None:
-    """A later complete pass says who is missing now: what was held before is settled by it."""
-    await connection.execute(
-        "UPDATE held_removals SET resolved_at = $4, resolution = 'settled by a later pass' WHERE provider_id = $1"
-        " AND timing_partner_id = $2 AND race_id = $3 AND resolved_at IS NULL",
-        place.provider_id,
-        place.timing_partner_id,
-        place.race_id,
-        now,
-    )
-
-
-def removed_diff(removal: Removal, bib: str | None) -> Diff:
-    """How the feed tells that somebody is gone."""
-    fields: dict[str, tuple[object, object]] = {"removed_reason": (None, removal.reason)}
-    if removal.new_registration_id is not None:
-        fields["new_registration_id"] = (None, removal.new_registration_id)
-    if bib is not None:
-        fields["bib"] = (bib, None)
-    return {
-        "registration_id": removal.registration_id,
-        "event_id": removal.event_id,
-        "kind": "removed",
-        "fields": fields,
-    }
 
 
 async def _move_cursor(
@@ -409,7 +199,7 @@ async def _mark_missing_races(
     credential_id: int = row["credential_id"]
     found = await connection.fetchrow(
         f"""
-        WITH pass AS ({BATCHES_OF_RUN}), seen AS (SELECT unnest(seen_ids) AS race_id FROM pass),
+        WITH pass AS ({wholeness.BATCHES_OF_RUN}), seen AS (SELECT unnest(seen_ids) AS race_id FROM pass),
         listed AS (SELECT race_id FROM race_sync WHERE credential_id = $3 AND state IN ('active', 'refused')),
         missing AS (SELECT race_id FROM listed EXCEPT SELECT race_id FROM seen)
         SELECT (SELECT count(*) FROM seen) AS seen, (SELECT coalesce(sum(unreadable), 0) FROM pass) AS unreadable,

@@ -14,9 +14,10 @@ from shared.runtime import House
 from shared.telemetry import metrics
 from writer import quarantine, store
 from writer.archive import keep, pack
-from writer.completion import complete_if_whole, record_counts
+from writer.completion import complete_if_whole
 from writer.mapped import put_aside
 from writer.settings import WriterSettings
+from writer.wholeness import record_counts
 
 
 async def apply_races(body: RacesFetched, raw: bytes | None, *, house: House, settings: WriterSettings) -> bool:

@@ -12,10 +12,11 @@ from shared.runtime import House
 from shared.telemetry import metrics
 from writer import store
 from writer.batches import apply_batch
-from writer.completion import SOURCE, complete_if_whole, record_end
+from writer.completion import SOURCE, complete_if_whole
 from writer.discovering import lock_credential
 from writer.replaying import on_replay_request
 from writer.settings import WriterSettings
+from writer.wholeness import record_end
 
 
 async def on_message(delivery: Delivery, *, house: House, settings: WriterSettings) -> None:

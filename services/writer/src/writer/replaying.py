@@ -22,8 +22,9 @@ from shared.providers.registry import by_name
 from shared.runtime import House
 from writer import archive, store
 from writer import replay_items as items
+from writer.absence import remove_absent
 from writer.batches import apply_batch
-from writer.completion import mark_missing, remove_absent
+from writer.completion import mark_missing
 from writer.replay_items import Item
 from writer.settings import WriterSettings
 
@@ -145,7 +146,7 @@ async def _approve(connection: Connection, item: Item, *, house: House) -> tuple
     removed = await remove_absent(
         connection, item.run_id, item.place, held.registration_ids, held.first_call_at, house=house
     )
-    await items.resolve_held(connection, item, f"approved: {removed} removed", house.clock.now())
+    await items.resolve_held(connection, item, f"approved: {len(removed)} removed", house.clock.now())
     return ItemOutcome.DONE, None
 
 

@@ -77,6 +77,7 @@ class RaceState:
     last_full_at: datetime | None
     round: int  # how often it was asked for
     has_cursor: bool  # every wanted event was fully synced once
+    lacks_somebody: bool = False  # the last full pass was the first to lack them: another one is to decide
 
 
 def pace_at(spans: Sequence[Span], at: datetime, cadence: Cadence) -> Pace | None:
@@ -165,12 +166,13 @@ def entered_at(spans: Sequence[Span], now: datetime, cadence: Cadence) -> dateti
 def mode_for(state: RaceState, now: datetime, cadence: Cadence) -> tuple[Mode, bool]:
     """Full or incremental, and whether removed people are asked for too.
 
-    The first sync is full, then once a day, and once each as the race comes within a day and within hours of its
-    start; removals come with every fifth round and with each later full pass.
+    The first sync is full, then once a day, once each as the race comes within a day and within hours of its start,
+    and behind one that lacked somebody; removals come with every fifth round and with each later full pass.
     """
     if not state.has_cursor or state.last_full_at is None:
         return Mode.FULL, state.last_full_at is not None
     entered = entered_at(state.spans, now, cadence)
-    if now - state.last_full_at >= cadence.full_pass or (entered is not None and state.last_full_at < entered):
+    is_due = now - state.last_full_at >= cadence.full_pass or (entered is not None and state.last_full_at < entered)
+    if is_due or state.lacks_somebody:
         return Mode.FULL, True
     return Mode.INCREMENTAL, state.round % cadence.removals_every == 0

@@ -17,7 +17,7 @@ class Step:
     """Something that happened; ids, counts and names of fields only."""
 
     at: datetime
-    verb: str  # asked, fetched, written, failed, changed, published, waiting, bib, quarantine, held
+    verb: str  # asked, fetched, written, failed, changed, published, waiting, bib, quarantine, held, missed
     what: str
     details: tuple[str, ...] = ()
     run_id: Any = None
@@ -265,6 +265,13 @@ async def _stuck(database: Database, partner_id: int, race_id: str, registration
         race_id,
         registration_id,
     )
+    missed = await database.fetch(
+        "SELECT * FROM missed WHERE timing_partner_id = $1 AND race_id = $2"
+        " AND ($3::text IS NULL OR $3 = ANY(registration_ids))",
+        partner_id,
+        race_id,
+        registration_id,
+    )
     return [
         Step(row["first_seen_at"], "quarantine", f"item {row['item_id']}: {row['reason']}, {_open(row)}",
              (f"run {row['run_id']}",), row["run_id"])
@@ -273,6 +280,10 @@ async def _stuck(database: Database, partner_id: int, race_id: str, registration
         Step(row["held_at"], "held", f"removal item {row['item_id']}: {len(row['registration_ids'])} of {row['active']}"
              f" missing, {_open(row)}", (f"run {row['run_id']}",), row["run_id"])
         for row in held
+    ] + [
+        Step(row["first_call_at"], "missed", f"a full pass lacked {len(row['registration_ids'])}: gone when the next"
+             " one does too", (f"run {row['run_id']}",), row["run_id"])
+        for row in missed
     ]  # fmt: skip
 
 

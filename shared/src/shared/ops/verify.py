@@ -56,7 +56,8 @@ def verify(
 
     First each race catches up with its newest changes (a call or two), then everybody is fetched and compared; what
     changed at the provider meanwhile is news, and no difference. What differed is put right by that pass, or (rows
-    altered by hand) by the next. Exit code 0 if all agree, 1 if somebody differs, 3 if a race could not be compared.
+    altered by hand, people too many) by the next. Exit code 0 if all agree, 1 if somebody differs, 3 if a race could
+    not be compared.
 
     Example: hub verify --sample 5
     """

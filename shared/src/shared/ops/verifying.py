@@ -74,10 +74,9 @@ async def examine(desk: Desk, piece: Piece, since: datetime) -> Verified:
             continue
         fields = tuple(row["fields"] or ()) if row["kind"] == "updated" else ()
         found.differences[row["registration_id"]] = Difference(row["registration_id"], KINDS[row["kind"]], fields)
-    for row in await desk.database.fetch(HELD, run.run_id):
-        for each in row["registration_ids"]:
-            found.differences[each] = Difference(each, "surplus")
-    await _compare(desk, run.run_id, found)
+    seen = await _compare(desk, run.run_id, found)
+    for row in await desk.database.fetch(SURPLUS, run.run_id, list(seen)):
+        found.differences[row["registration_id"]] = Difference(row["registration_id"], "surplus")
     await _mark(desk, piece, [each.registration_id for each in found.differences.values() if each.kind == "altered"])
     return found
 
@@ -90,17 +89,24 @@ TOLD = """
         = (c.provider_id, c.timing_partner_id, c.registration_id)
     WHERE b.run_id = $1 ORDER BY b.batch_id, c.ordinal
 """
-HELD = "SELECT registration_ids FROM held_removals WHERE run_id = $1"
+#: Who was there before the pass and is not in it: held, gone with the next pass, or gone already.
+SURPLUS = """
+    SELECT p.registration_id FROM sync_runs r JOIN participants p ON (p.provider_id, p.timing_partner_id, p.race_id)
+        = (r.provider_id, r.timing_partner_id, r.race_id) AND p.event_id = ANY(r.event_ids)
+    WHERE r.run_id = $1 AND p.first_seen_at < r.started_at AND p.registration_id <> ALL($2)
+      AND CASE WHEN p.removed_at IS NULL THEN p.presence_at < r.started_at
+        ELSE p.removed_reason = 'absent' AND p.removed_at >= r.started_at END
+"""
 
 
-async def _compare(desk: Desk, run_id: UUID, found: Verified) -> None:
-    """Every archived record of the pass against its row, a batch at a time."""
+async def _compare(desk: Desk, run_id: UUID, found: Verified) -> set[str]:
+    """Every archived record of the pass against its row, a batch at a time; whom the pass contained, usable or not."""
     batches = await desk.database.fetch(
         "SELECT attempt, sequence FROM raw_batches WHERE run_id = $1 AND type = 'participants.fetched.v1'"
         " ORDER BY fetched_at, attempt, sequence",
         run_id,
     )
-    seen: set[str] = set()
+    seen, compared = set[str](), set[str]()
     for batch in batches:
         packed = await desk.database.fetchval(
             "SELECT body FROM raw_batches WHERE (run_id, attempt, sequence) = ($1, $2, $3)", run_id, *batch
@@ -110,7 +116,9 @@ async def _compare(desk: Desk, run_id: UUID, found: Verified) -> None:
         provider = by_name(body.provider)
         mapped = [provider.map_participant(raw, body.race_id) for raw in body.records]
         people = {each.registration_id: each for each in mapped if isinstance(each, Participant)}
-        seen.update(people)
+        compared.update(people)
+        who = provider.identify(body.records, body.race_id)
+        seen.update(each.registration_id for each in who if each.registration_id is not None)
         rows = await desk.database.fetch(
             "SELECT * FROM participants WHERE provider_id = $1 AND timing_partner_id = $2"
             " AND registration_id = ANY($3)",
@@ -124,7 +132,8 @@ async def _compare(desk: Desk, run_id: UUID, found: Verified) -> None:
                 continue  # fetched again since, or told above
             if fields := altered(dict(row), people[name]):
                 found.differences[name] = Difference(name, "altered", fields)
-    found.compared = len(seen)
+    found.compared = len(compared)
+    return seen
 
 
 async def _mark(desk: Desk, piece: Piece, registration_ids: Sequence[str]) -> None:

@@ -79,6 +79,7 @@ MAY: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("hub.applied_batches", "seen_ids",                               "u",     "u",     "",      "u",     ""),
     ("hub.raw_batches", "",                                           "d",     "",      "ri",    "",      ""),
     ("hub.raw_batches", "fetched_at",                                 "r",     "",      "",      "",      ""),
+    ("hub.missed", "",                                                "r",     "",      "riud",  "",      ""),
     # Telling, and being alive.
     ("hub.outbox", "",                                                "rid",   "rid",   "rid",   "rid",   ""),
     ("hub.service_beats", "",                                         "riud",  "riud",  "riud",  "riud",  ""),

@@ -412,6 +412,7 @@ def test_within_a_window_the_next_ask_keeps_its_interval(state: RaceState) -> No
         (a_state(full=NOON - hours(24)), Mode.FULL, True),
         (a_state(round=5), Mode.INCREMENTAL, True),
         (a_state(round=6), Mode.INCREMENTAL, False),
+        (replace(a_state(), lacks_somebody=True), Mode.FULL, True),  # are they gone, or was it a lie
     ],
 )
 def test_the_first_sync_is_full_then_once_a_day_and_every_fifth_round_asks_who_left(
