@@ -48,6 +48,7 @@ class Aged:
     """How old what was known of a race was at a moment of its race day."""
 
     at: datetime
+    partner: int
     seconds: float
     promised: float | None  # seconds, where a longer interval had been announced before its hour began
 
@@ -162,7 +163,7 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
                 if place
                 else (moment - script.loads_from).total_seconds()
             )
-            aged = Aged(moment, age, played.promised(partner, moment))
+            aged = Aged(moment, partner, age, played.promised(partner, moment))
             if first_bad <= moment < last_bad + timedelta(seconds=RECOVERY):
                 verdict.in_brown_out.append(aged)
                 if moment >= last_bad and age > (aged.promised or AGE_P99):

@@ -41,8 +41,6 @@ from tests.weekend.wire import Wire
 
 CONNECTIONS = 16
 ADDRESS = "http://127.0.0.1:1/rest"  # nobody listens there: every call goes over the wire
-#: Nothing happens any more in these minutes; then everybody is compared.
-SETTLING = timedelta(minutes=10)
 #: So long there are two replicas of each service, before one dies. (Two cost half as much time again as one.)
 TWO_REPLICAS = timedelta(hours=3)
 #: How long an answer of the provider takes, of the clock's time.
@@ -62,6 +60,8 @@ class Script:
     brown_out: tuple[datetime, datetime] | None = None
     killed_at: datetime | None = None  # one of two replicas
     calls_per_hour: int = 1000
+    slow: tuple[str, datetime] | None = None  # a key, whose answers take half a minute from then on
+    settling: timedelta = timedelta(minutes=10)  # in which nothing happens any more; then everybody is compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Stage:
         for race in self.simulator.world.races.values():
             self.played.races[race.race_id] = [(script.loads_from, race)]
         await clock.until(script.begins)
-        beside = [self._things_happen(), self._brown_out(), self._death(), self._tell(say)]
+        beside = [self._things_happen(), self._brown_out(), self._slowness(), self._death(), self._tell(say)]
         side = [asyncio.create_task(each) for each in beside]
         await clock.until(script.ends)
         for task in side:
@@ -241,7 +241,7 @@ class Stage:
                 task.result()
             task.cancel()
         await asyncio.gather(*side, return_exceptions=True)
-        await clock.until(script.ends + SETTLING)
+        await clock.until(script.ends + script.settling)
         await self._collect()
 
     async def _things_happen(self) -> None:
@@ -276,6 +276,14 @@ class Stage:
             self.simulator.faults.add(
                 {"kind": kind, "probability": probability, "for_seconds": seconds, "seconds": 6.0}, self.simulator.now()
             )
+
+    async def _slowness(self) -> None:
+        """One partner's calls take half a minute each."""
+        if self.script.slow is None:
+            return
+        key, since = self.script.slow
+        await self.clock.until(since)
+        self.simulator.faults.add({"kind": "slow", "key": key, "seconds": 30.0}, self.simulator.now())
 
     async def _death(self) -> None:
         """A second replica joins, and some hours later the first one dies in the middle of its work."""
