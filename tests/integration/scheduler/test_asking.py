@@ -166,6 +166,18 @@ async def test_a_nearer_ask_does_not_wait_for_the_budget_that_a_farther_one_wait
     assert await state_of(database, nearer) == State.REQUESTED
 
 
+async def test_a_person_who_asks_again_does_not_wait_for_the_calls_that_were_lacking_then(
+    database: Database, tenant: Tenant
+) -> None:
+    """The first ask was put off for an hour, then more calls were allowed."""
+    first = await asked(database, an_ask(tenant, reason=Reason.OPERATOR, needs_fresh=True))
+    await database.execute("UPDATE sync_runs SET state = 'queued', not_before = $1", NOON + timedelta(hours=1))
+    assert await asked(database, an_ask(tenant)) == first
+    assert (await runs(database))[0]["not_before"] == NOON + timedelta(hours=1)
+    assert await asked(database, an_ask(tenant, reason=Reason.OPERATOR, needs_fresh=True)) == first
+    assert (await runs(database))[0]["not_before"] is None
+
+
 async def test_two_who_ask_at_once_get_one_run(database: Database, other_database: Database, tenant: Tenant) -> None:
     asks = [asked((database, other_database)[number % 2], an_ask(tenant)) for number in range(6)]
     assert len(set(await asyncio.gather(*asks))) == 1

@@ -153,12 +153,17 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     if other is not None and verdict is Verdict.JOIN and not set(wish.event_ids) <= set(other["event_ids"]):
         verdict = Verdict.REPLACE if state in {State.QUEUED, State.REQUESTED} else Verdict.QUEUE
     if verdict is Verdict.INSERT:
-        not_before = await _not_before(connection, wish, now) if wish.spacing else None
+        not_before = await _not_before(connection, wish, now)
         state = State.REQUESTED if not_before is None else State.QUEUED
         return await _insert(connection, wish, state, now, not_before=not_before, found=found)
     assert other is not None
     assert standing is not None
     if verdict is Verdict.JOIN:
+        if wish.reason is Reason.OPERATOR and state is State.QUEUED:
+            # Put off until calls become free, when there were fewer of them: a person may know that there are more.
+            sooner = await _not_before(connection, wish, now)
+            await connection.execute("UPDATE sync_runs SET not_before = $2 WHERE run_id = $1", other["run_id"], sooner)
+            await notify(connection, "asked")
         return UUID(str(other["run_id"]))
     if verdict is Verdict.QUEUE:
         return await _insert(connection, wish, State.QUEUED, now)
@@ -183,6 +188,8 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
 
 async def _not_before(connection: Connection, wish: Ask, now: datetime) -> datetime | None:
     """When a run may begin that was asked for again and again; None: at once."""
+    if not wish.spacing:
+        return None
     last: datetime | None = await connection.fetchval(
         "SELECT max(started_at) FROM sync_runs WHERE timing_partner_id = $1 AND race_id = $2 AND subject = $3"
         " AND reason = $4 AND requested_at > $5::timestamptz - interval '1 hour'",
