@@ -12,6 +12,9 @@ FRIDAY = datetime(2027, 6, 4, 18, tzinfo=EASTERN).astimezone(UTC)
 #: The hub begins with an empty database, so long before: early enough to announce the hours that do not fit a budget.
 LOADING = timedelta(hours=4)
 
+#: How long nothing happens any more. On a Saturday morning Sunday's bibs are being handed out, and seen once an hour.
+QUIET, HOURLY = timedelta(minutes=10), timedelta(minutes=70)
+
 NAMES = ("weekend", "half", "one-key")
 
 
@@ -33,4 +36,5 @@ def script(name: str, seed: int) -> Script:
         brown_out=(saturday + timedelta(hours=6.5), saturday + timedelta(hours=6, minutes=50)),
         killed_at=saturday + timedelta(hours=31.5) if name == "weekend" else None,
         calls_per_hour=500 if name == "half" else 1000,
+        settling=QUIET if name == "weekend" else HOURLY,
     )
