@@ -144,6 +144,8 @@ async def test_a_bib_of_somebody_who_left_is_free(database: Database, house: Hou
         ("7001", "cleared"),
         ("7002", "given"),
     ]
+    modified = await database.fetch("SELECT provider_modified_at FROM bib_history ORDER BY bib_event_id")
+    assert [row["provider_modified_at"] is None for row in modified] == [True, True, False]  # no latency is made of it
 
 
 async def test_a_bundle_and_its_sub_event_share_a_bib(database: Database, house: House) -> None:

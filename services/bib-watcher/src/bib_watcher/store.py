@@ -162,7 +162,9 @@ async def race_bibs(
     people = await connection.fetch(
         """
         SELECT p.* FROM unnest($3::text[]) AS wanted (registration_id), LATERAL (
-            SELECT registration_id, user_id, provider_modified_at FROM participants
+            -- When somebody left is not in the row: what is, is older, and would be taken for our latency.
+            SELECT registration_id, user_id, CASE WHEN removed_at IS NULL THEN provider_modified_at END AS modified_at
+            FROM participants
             WHERE provider_id = $1 AND timing_partner_id = $2 AND registration_id = wanted.registration_id OFFSET 0
         ) AS p
         """,
@@ -179,7 +181,7 @@ async def race_bibs(
     return RaceBibs(
         wearers=dict(wearers),
         users={row["registration_id"]: row["user_id"] for row in people},
-        modified={row["registration_id"]: row["provider_modified_at"] for row in people},
+        modified={row["registration_id"]: row["modified_at"] for row in people},
         bundles=families((row["event_id"], row["sub_event_ids"]) for row in events),
         starting={row["event_id"] for row in events if row["is_starting"]},
         ranges={row["event_id"]: loads(row["bib_ranges"]) for row in events if row["bib_ranges"] is not None},
