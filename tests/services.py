@@ -32,6 +32,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 RABBITMQ_IMAGE = os.environ.get("HUB_TEST_RABBITMQ_IMAGE", "rabbitmq:4-management")
 POSTGRES_IMAGE = os.environ.get("HUB_TEST_POSTGRES_IMAGE", "postgres:17")
+#: How long after its queues were declared a broker may be killed. RabbitMQ 3.10 that is killed within seconds after it
+#: sometimes never elects the leader of such a queue again, and so never answers for it.
+SETTLED_SECONDS = 5.0
 START_SECONDS = 90.0  # a broker on a busy machine takes 10; a first start after apt or in a container longer
 
 

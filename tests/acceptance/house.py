@@ -83,6 +83,10 @@ class Hub:
                 )
                 self.keys[each.key] = partner
 
+    async def all_there(self) -> bool:
+        """Every process that was started is at work, and so has declared its queues."""
+        return await self.count("SELECT count(*) FROM service_beats") >= sum(map(len, self.processes.values()))
+
     async def loaded(self) -> bool:
         """Every key was discovered with and every race fully loaded once."""
         row = await self.database.fetchrow(

@@ -8,6 +8,7 @@ import pytest
 from shared.domain.run import Mode
 from tests.acceptance.house import QUICK, SERVICES, distributed_hub, embedded_hub, until
 from tests.conftest import Broker
+from tests.services import SETTLED_SECONDS
 
 #: Enough people for batches to be on their way when something dies; few enough to load in seconds.
 CROWD = (
@@ -78,6 +79,8 @@ async def test_a_broker_that_dies_and_comes_back_loses_nothing(
 ) -> None:
     """kill -9 of RabbitMQ during the first load; the outbox waits, the services come back to it."""
     async with distributed_hub(database_url, broker.url, tmp_path, *CROWD) as hub:
+        await until(hub.all_there, "every service to be at work")
+        await asyncio.sleep(SETTLED_SECONDS)
         await hub.onboard()
 
         async def under_way() -> bool:

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -149,8 +148,10 @@ async def _rage(weather: Weather, verdict: Verdict) -> None:
     haunting = asyncio.create_task(gremlin.run())
     platform = asyncio.create_task(hub.supervise())
     try:
-        await until(partial(_all_there, weather), "every process to be there before the storm", START_SECONDS)
+        await until(hub.all_there, "every process to be there before the storm", START_SECONDS)
         await gremlin.listening.wait()
+        if any(each.kind == "broker_killed" for each in storm.strikes):
+            await asyncio.sleep(services.SETTLED_SECONDS)
         snapshot = await _storm(weather)
         gremlin.stop()
         await haunting
@@ -167,11 +168,6 @@ async def _rage(weather: Weather, verdict: Verdict) -> None:
         for task in (haunting, platform):
             task.cancel()
         await asyncio.gather(haunting, platform, return_exceptions=True)
-
-
-async def _all_there(weather: Weather) -> bool:
-    beating = await weather.hub.count("SELECT count(*) FROM service_beats")
-    return beating >= sum(weather.storm.replicas.values())
 
 
 async def _storm(weather: Weather) -> Snapshot:

@@ -27,6 +27,7 @@ from tests.conformance.buses import (
     rabbitmq,
 )
 from tests.conftest import Broker
+from tests.services import SETTLED_SECONDS
 
 
 async def connect(url: str) -> AmqpBus:
@@ -48,6 +49,7 @@ async def test_a_broker_killed_and_started_loses_nothing_confirmed_and_consumers
     async with rabbitmq(QUICK, broker.url) as world:
         seen = Seen()
         consumer = await world.bus.consume(LANES, seen, concurrency=4)
+        await asyncio.sleep(SETTLED_SECONDS)
         confirmed: list[str] = []
         enough = asyncio.Event()
 
