@@ -1,10 +1,14 @@
 """Services and clean surroundings for every tier. Which tier a test belongs to: README.md in this folder."""
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import hypothesis
 import pytest
+import structlog
 
 from tests import services
 
@@ -12,12 +16,34 @@ from tests import services
 #: developer's own settings never reach a test.
 KEPT = ("HUB_TEST_",)
 
+#: How this run got its services; each process that runs tests has its own.
+SERVICES = pytest.StashKey[list[str]]()
+
+
+# A machine is as fast as its other users let it: no example is wrong because it took long.
+hypothesis.settings.register_profile("hub", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("hub")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SERVICES] = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what we start would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    told = config.stash[SERVICES]
+    for line in sorted(told):
+        terminalreporter.line(line)
+
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in tuple(os.environ):
         if name.startswith(("HUB_", "DB_")) and not name.startswith(KEPT):
             monkeypatch.delenv(name)
+    yield
+    structlog.reset_defaults()  # a command that was run here logs to a stream that is closed after its test
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +54,11 @@ def reaper() -> Iterator[services.Reaper]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(reaper: services.Reaper) -> services.Broker:
+def rabbitmq(reaper: services.Reaper, pytestconfig: pytest.Config) -> services.Broker:
     """The RabbitMQ of this run; say `amqp_url` for a place of your own in it."""
-    return services.get_broker(reaper)
+    broker = services.get_broker(reaper)
+    pytestconfig.stash[SERVICES].append(f"RabbitMQ: {broker.how}")
+    return broker
 
 
 @pytest.fixture
@@ -42,13 +70,15 @@ def amqp_url(rabbitmq: services.Broker) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def breakable_rabbitmq(reaper: services.Reaper) -> services.BreakableBroker:
+def breakable_rabbitmq(reaper: services.Reaper, pytestconfig: pytest.Config) -> services.BreakableBroker:
     """A RabbitMQ to break, beside the one of this run.
 
     RabbitMQ 3.10 that is killed after virtual hosts with quorum queues were deleted sometimes never elects the leader
     of a queue that is still there; so nothing is ever deleted on this one.
     """
-    return services.get_breakable_broker(reaper)
+    broker = services.get_breakable_broker(reaper)
+    pytestconfig.stash[SERVICES].append(f"RabbitMQ to break: {broker.how}")
+    return broker
 
 
 class Broker:
@@ -70,9 +100,11 @@ async def broker(breakable_rabbitmq: services.BreakableBroker) -> AsyncIterator[
 
 
 @pytest.fixture(scope="session")
-def postgres(reaper: services.Reaper) -> services.Database:
+def postgres(reaper: services.Reaper, pytestconfig: pytest.Config) -> services.Database:
     """The PostgreSQL of this run; say `database_url` for a database of your own in it."""
-    return services.get_database(reaper)
+    server = services.get_database(reaper)
+    pytestconfig.stash[SERVICES].append(f"PostgreSQL: {server.how}")
+    return server
 
 
 @pytest.fixture(scope="session")

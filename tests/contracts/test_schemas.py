@@ -251,7 +251,7 @@ JSON = st.recursive(
 
 
 @given(message_type=st.sampled_from(TYPES), data=st.data(), value=JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_stands_in_a_field_a_message_is_read_or_refused(
     message_type: str, data: st.DataObject, value: Any
 ) -> None:

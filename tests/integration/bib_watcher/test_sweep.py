@@ -326,7 +326,7 @@ async def test_diffs_that_touch_no_bib_are_passed_over(database: Database, house
     script=st.lists(st.tuples(st.integers(7001, 7003), st.none() | st.sampled_from("123")), max_size=12),
     step=st.integers(1, 5),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_history_leads_from_nothing_to_the_bibs_that_are_worn(
     script: list[tuple[int, str | None]], step: int, database: Database
 ) -> None:

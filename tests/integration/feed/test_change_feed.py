@@ -125,7 +125,7 @@ class Feed:
 
 
 @given(script=st.lists(steps, max_size=25))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_reader_sees_every_committed_row_once_without_a_gap_in_the_order_of_commits(
     script: list[Step], pool: Database
 ) -> None:

@@ -129,7 +129,7 @@ class Fetchers:
 
 
 @given(script=st.lists(steps, min_size=1, max_size=30))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_in_no_rolling_hour_more_calls_arrive_than_the_limit_allows(
     script: list[Step], database: Database
 ) -> None:

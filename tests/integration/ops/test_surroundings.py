@@ -133,5 +133,5 @@ async def test_ctrl_c_is_how_following_the_feed_ends(hub: Hub, database: Databas
         while not await database.fetchval(looking):  # noqa: ASYNC110 — it happens in another process, and says nothing
             await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(process.communicate(), 10)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, out, err) == (0, b"", b"")

@@ -210,7 +210,9 @@ async def test_losing_the_connection_with_the_lock_ends_numbering_and_publishing
     async with relaying(house):
         await until(lambda: bool(bus.tried))
         await database.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1", RELAY_LOCK
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+            " WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = $1",
+            RELAY_LOCK,
         )
         async with asyncio.timeout(10):
             await bus.cut_short.wait()

@@ -115,7 +115,7 @@ def ids_in(messages: list[Body]) -> set[str]:
 
 
 @given(story=stories())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_run_completes_once_if_and_only_if_exactly_its_pass_was_applied(
     story: Story, database: Database, other_database: Database
 ) -> None:

@@ -176,7 +176,7 @@ passes = st.tuples(
 
 
 @given(first=st.integers(0, 8), rounds=st.lists(passes, min_size=1, max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_is_written_while_passes_page_is_stored_after_a_quiet_one(
     first: int, rounds: list[tuple[Mode, list[Gap], bool, bool]]
 ) -> None:

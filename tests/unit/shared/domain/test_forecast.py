@@ -107,7 +107,7 @@ def asked(load: Load, begin: datetime, end: datetime) -> float:
         last, number = due, number + 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.integers(-20, 150).map(lambda each: NOON + each * HOUR / 2), min_size=1, max_size=3), st.floats(0, 1)
 )
