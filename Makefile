@@ -32,7 +32,7 @@ demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about thre
 	@$(BIN)/hub up --demo
 
 test: $(STAMP) ## every test, against a real RabbitMQ and a real PostgreSQL
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(STAMP) $(WHEELS) ## format, lint, types, import rules, locks, manifests against three Kubernetes versions
 	@$(BIN)/ruff format --check .

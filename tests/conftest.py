@@ -31,6 +31,22 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two, each with services of its own; one with services that were given: a test wants them for itself."""
+    return 1 if {"HUB_TEST_AMQP_URL", "HUB_TEST_DATABASE_URL"} & set(os.environ) else 2
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (told := getattr(session.config, "workeroutput", None)) is not None:
+        told["services"] = session.config.stash[SERVICES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[SERVICES].extend(getattr(node, "workeroutput", {}).get("services", []))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     told = config.stash[SERVICES]
     for line in sorted(told):

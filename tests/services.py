@@ -10,6 +10,7 @@ A helper process, this file run as a script, cleans up when the test run ends, i
 import asyncio
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -48,7 +49,7 @@ class Unavailable(RuntimeError):
 class Broker(Protocol):
     """A RabbitMQ."""
 
-    how: str  # for the report's header
+    how: str  # for the report's end
 
     def fresh(self) -> str:
         """The address of an empty place for one test."""
@@ -446,6 +447,12 @@ class PrivateBroker(_ManagedBroker):
 
 def _rabbitmq_folder() -> Path:
     """The folder of the real scripts; the ones on Debian's PATH insist on a user of their own."""
+    with Path(tempfile.gettempdir(), "hub-rabbitmq.lock").open("w") as alone:  # two processes run tests
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        return _found_or_installed()
+
+
+def _found_or_installed() -> Path:
     for attempt in ("found", "installed"):
         candidates = [Path("/usr/lib/rabbitmq/bin")]
         if found := shutil.which("rabbitmq-server"):
