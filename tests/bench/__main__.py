@@ -51,7 +51,7 @@ def main() -> int:
     names = options.names or [*(known if options.full else BENCHES)]
     for name in [each for each in os.environ if each.startswith(("HUB_", "DB_")) and not each.startswith("HUB_TEST_")]:
         del os.environ[name]  # a developer's own settings are not what is measured
-    configure_logging("human", "WARNING")
+    configure_logging("human", "ERROR")  # a hundred thousand races fill hours that are told of by warnings
     console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
     try:
         with a_place(console, rounds=1 if options.quick else 3, is_quick=options.quick) as place:
