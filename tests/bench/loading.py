@@ -95,8 +95,7 @@ async def distributed(place: Place) -> list[Figure]:
                 running(provider, database_url, place.folder, amqp_url) as (hub, processes),
             ):
                 measured = Round()
-                ours = {role: pid for role, pid in processes.roots.items() if role not in _OTHERS}
-                async with watching_memory(ours) as memory:
+                async with watching_memory(_ours(processes)) as memory:
                     await _first_load(hub, processes, measured)
                 measured.memory = memory
             rounds.append(measured)
@@ -118,24 +117,28 @@ async def largest(place: Place) -> list[Figure]:
         place.amqp_url() as amqp_url,
         place.database_url() as database_url,
         running(provider, database_url, place.folder, amqp_url) as (hub, processes),
+        watching_memory(_ours(processes)) as memory,
     ):
-        ours = {role: pid for role, pid in processes.roots.items() if role not in _OTHERS}
-        async with watching_memory(ours) as memory:
-            await first_load(hub)
-            await asked_round(hub, Mode.FULL)
+        await first_load(hub)
+        await asked_round(hub, Mode.FULL)
     return [
-        Figure(
-            f"peak memory at a race of {LARGEST_RACE:,}, {role.replace('_', '-')}",
-            resident / 1e6,
-            "MB",
-            Target("≤", 150),
-            "a first load and a full pass after it",
+        _peak(
+            f"peak memory at a race of {LARGEST_RACE:,}", role, resident / 1e6, "a first load and a full pass after it"
         )
         for role, resident in memory.resident.items()
     ]
 
 
 _OTHERS = ("postgres", "rabbitmq", "simulator")
+
+
+def _ours(processes: Processes) -> dict[str, int]:
+    """The services, by role."""
+    return {role: pid for role, pid in processes.roots.items() if role not in _OTHERS}
+
+
+def _peak(what: str, role: str, megabytes: float, detail: str) -> Figure:
+    return Figure(f"{what}, {role.replace('_', '-')}", megabytes, "MB", Target("≤", 150), detail)
 
 
 @asynccontextmanager
@@ -233,13 +236,6 @@ def _memory(rounds: Sequence[Round]) -> list[Figure]:
     for role in rounds[0].memory.resident:
         resident = median(each.memory.resident[role] / 1e6 for each in rounds)
         unshared = median(each.memory.unshared[role] / 1e6 for each in rounds)
-        figures.append(
-            Figure(
-                f"peak memory, {role.replace('_', '-')}",
-                resident,
-                "MB",
-                Target("≤", 150),
-                f"an event of {LARGEST_EVENT:,} people; not shared with others {unshared:.0f} MB",
-            )
-        )
+        detail = f"an event of {LARGEST_EVENT:,} people; not shared with others {unshared:.0f} MB"
+        figures.append(_peak("peak memory", role, resident, detail))
     return figures

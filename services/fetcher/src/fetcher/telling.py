@@ -49,14 +49,13 @@ def page_messages(
         Stage.REMOVED: ParticipantsRemoved,
         Stage.BIB: ParticipantsFetched,
     }
-    kind = kinds[progress.stage]
+    kind, provider = kinds[progress.stage], by_name(request.provider)
     if kind is not RacesFetched:
         common["race_id"] = request.race_id
 
     def make(records: Sequence[Any], sequence: int) -> Message:
-        fields: dict[str, Any] = {"records": list(records)}
-        if kind is ParticipantsFetched:
-            fields = introduce(records, by_name(request.provider), request.race_id or "")
+        is_people = kind is ParticipantsFetched
+        fields = introduce(records, provider, request.race_id or "") if is_people else {"records": list(records)}
         return _message(house, kind(**common, **fields, sequence=sequence), request, cause)
 
     size = RACES_A_BATCH if kind is RacesFetched else BATCH_RECORDS

@@ -63,13 +63,13 @@ async def remove_missing(
     if whole:
         await _settle_held(connection, place, now)
     before = await _missed_before(connection, place)
-    gone: list[str] = []
+    gone: set[str] = set()
     if before is not None:
         if before.first_call_at >= end.first_call_at:
             return  # a newer pass is over already
         twice = [each for each in missing if each in before.registration_ids]
         as_of, since = end.first_call_at, before.first_call_at
-        gone = await remove_absent(connection, run_id, place, twice, as_of, house=house, unseen_since=since)
+        gone = set(await remove_absent(connection, run_id, place, twice, as_of, house=house, unseen_since=since))
     once = [each for each in missing if each not in gone]
     if whole and (once or before is not None):
         # The next round asks for everybody again; but not one round after the other, should the provider flicker.

@@ -114,11 +114,13 @@ async def _compare(desk: Desk, run_id: UUID, found: Verified) -> set[str]:
         _, body = decode(ZstdDecompressor().decompress(packed))
         assert isinstance(body, ParticipantsFetched)
         provider = by_name(body.provider)
-        mapped = [provider.map_participant(raw, body.race_id) for raw in body.records]
-        people = {each.registration_id: each for each in mapped if isinstance(each, Participant)}
-        compared.update(people)
         who = provider.identify(body.records, body.race_id)
         seen.update(each.registration_id for each in who if each.registration_id is not None)
+        mapped = [
+            provider.map_participant(raw, body.race_id, each) for raw, each in zip(body.records, who, strict=True)
+        ]
+        people = {each.registration_id: each for each in mapped if isinstance(each, Participant)}
+        compared.update(people)
         rows = await desk.database.fetch(
             "SELECT * FROM participants WHERE provider_id = $1 AND timing_partner_id = $2"
             " AND registration_id = ANY($3)",

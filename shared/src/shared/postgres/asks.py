@@ -241,7 +241,7 @@ async def _insert(
         *((None, None) if going is None else _cursors(row, going)),
     )
     if going is not None:
-        await _tell(connection, wish.run_id, row, going, provider=wish.provider, source=wish.source, now=now)
+        await _send(connection, wish.run_id, row, going, provider=wish.provider, source=wish.source, now=now)
     elif state is State.REQUESTED:
         await send_request(connection, wish.run_id, provider=wish.provider, source=wish.source, now=now)
     else:
@@ -284,7 +284,7 @@ async def send_request(connection: Connection, run_id: UUID, *, provider: str, s
         list(found.event_ids),
         now,
     )
-    await _tell(connection, run_id, row, found, provider=provider, source=source, now=now)
+    await _send(connection, run_id, row, found, provider=provider, source=source, now=now)
 
 
 def _cursors(row: Any, found: Wanted) -> tuple[datetime | None, datetime | None]:
@@ -302,7 +302,7 @@ def _row(wish: Ask) -> dict[str, Any]:
     return {**{name: getattr(wish, name) for name in names}, "deadline_seconds": wish.deadline_seconds}
 
 
-async def _tell(
+async def _send(
     connection: Connection, run_id: UUID, row: Any, found: Wanted, *, provider: str, source: str, now: datetime
 ) -> None:
     modified_after, removed_after = _cursors(row, found)
