@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import pickle
 import sys
 import tempfile
@@ -102,6 +103,8 @@ async def _side_by_side(
 
 
 def _play_alone(name: str, seed: int, keep: Path | None, url: str, file: str) -> int:
+    if name != NAMES[0]:
+        os.nice(10)  # the whole weekend is the longest: the others take what it leaves
     logging.disable(logging.CRITICAL)  # what fails on such a weekend is counted, not told
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     played = asyncio.run(play(script(name, seed), url, lambda line: print(line, flush=True)))

@@ -148,9 +148,9 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
     script = played.script
     seen: dict[tuple[int, int], list[tuple[datetime, datetime]]] = defaultdict(list)
     for run in sorted(played.runs, key=lambda run: run["finished_at"] or script.ends):
-        if run["kind"] == "race" and run["state"] == "completed" and run["started_at"]:
+        if run["kind"] == "race" and run["state"] == "completed" and run["as_of"]:
             known = seen[run["timing_partner_id"], int(run["race_id"])]
-            newest = max(run["started_at"], known[-1][1]) if known else run["started_at"]
+            newest = max(run["as_of"], known[-1][1]) if known else run["as_of"]
             known.append((run["finished_at"], newest))
     first_bad, last_bad = script.brown_out or (script.ends, script.ends)
     for partner, race_id in played.copies:

@@ -23,7 +23,7 @@ from runsignup_simulator.spelling import EASTERN
 from runsignup_simulator.targets import Impossible
 from shared.bus.inprocess import InProcessBus
 from shared.bus.port import Message
-from shared.contracts import BibChanged
+from shared.contracts import BibChanged, SyncFetched
 from shared.domain.cadence import Cadence, Pace
 from shared.ops.demo.provider import PretendProvider
 from shared.providers.port import Client
@@ -97,6 +97,7 @@ class Played:
     gone: dict[int, datetime] = field(default_factory=dict)  # registrations that left their event
     told: list[Told] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    as_of: dict[str, datetime] = field(default_factory=dict)  # run: its first call that was answered
     calls: list[tuple[datetime, str]] = field(default_factory=list)
     audit: dict[str, Any] = field(default_factory=dict)
     copies: list[tuple[int, int]] = field(default_factory=list)  # partner and race, of those that start on these days
@@ -117,21 +118,27 @@ class Played:
 
 
 class HeardBus(InProcessBus):
-    """The in-process bus; bib events are written down as they leave."""
+    """The in-process bus; bib events are written down as they leave, and as of when each run knows its race."""
 
-    def __init__(self, clock: JumpingClock, random: Random, told: list[Told]) -> None:
+    def __init__(self, clock: JumpingClock, random: Random, played: Played) -> None:
         super().__init__(clock=clock, random=random, providers=tuple(PROVIDERS))
         self._now = clock.now
-        self._told = told
+        self._told = played.told
+        self._as_of = played.as_of
 
     async def publish(self, messages: Sequence[Message]) -> None:
         await super().publish(messages)
-        for data in (orjson.loads(each.body)["data"] for each in messages if each.type == BibChanged.TYPE):
-            for change in data["changes"]:
-                registration_id = int(change["registration_id"])
-                self._told.append(
-                    Told(self._now(), int(data["race_id"]), registration_id, change["kind"], change["after"])
-                )
+        for each in messages:
+            if each.type == SyncFetched.TYPE:
+                end = orjson.loads(each.body)["data"]
+                if end["first_call_at"] is not None:
+                    self._as_of[end["run_id"]] = datetime.fromisoformat(end["first_call_at"])
+            elif each.type == BibChanged.TYPE:
+                data = orjson.loads(each.body)["data"]
+                self._told += [
+                    Told(self._now(), int(data["race_id"]), int(bib["registration_id"]), bib["kind"], bib["after"])
+                    for bib in data["changes"]
+                ]
 
 
 async def play(script: Script, database_url: str, say: Callable[[str], None]) -> Played:
@@ -171,7 +178,7 @@ async def _set(
     stack.push_async_callback(database.close)
     bell = await asyncpg.connect(database_url)
     stack.push_async_callback(bell.close)
-    bus = HeardBus(clock, Random(f"{script.seed}-bus"), played.told)
+    bus = HeardBus(clock, Random(f"{script.seed}-bus"), played)
     stack.push_async_callback(bus.close)
     settings = load(Settings, database_url=database_url, runsignup_base_url=ADDRESS, secret_key=new_key())
     assert settings.secret_key is not None
@@ -307,10 +314,10 @@ class Stage:
 
     async def _collect(self) -> None:
         rows = await self.hub.database.fetch(
-            "SELECT kind, timing_partner_id, race_id, mode, removals, sync_class, reason, state, requested_at,"
+            "SELECT run_id, kind, timing_partner_id, race_id, mode, removals, sync_class, reason, state, requested_at,"
             " started_at, finished_at, calls, added + updated + removed + restored AS found, error_code FROM sync_runs"
         )
-        self.played.runs = [dict(row) for row in rows]
+        self.played.runs = [{**row, "as_of": self.played.as_of.get(str(row["run_id"]))} for row in rows]
         self.played.audit = self.simulator.audit.report()
         for row in await self.hub.database.fetch(
             "SELECT k.principal, k.timing_partner_id, c.fingerprint FROM public.partner_provider_credentials k"

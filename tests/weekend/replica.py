@@ -28,7 +28,7 @@ from shared.settings import Settings
 from tests.weekend.stillness import Stillness
 
 #: Looks that are only there for wake-ups that were lost; here none is, and each costs as much as a poll.
-UNHURRIED = {"HUB_TICK_SECONDS": "15", "HUB_SWEEP_SECONDS": "30", "HUB_PLAN_SECONDS": "1800", "HUB_LOG_LEVEL": "ERROR"}
+UNHURRIED = {"HUB_TICK_SECONDS": "60", "HUB_SWEEP_SECONDS": "30", "HUB_PLAN_SECONDS": "1800", "HUB_LOG_LEVEL": "ERROR"}
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def unhurried() -> Iterator[None]:
         patch.dict(os.environ, UNHURRIED),
         patch.multiple(shared.runtime.service, BEAT_SECONDS=60.0),
         patch.multiple(shared.runtime.relay, STANDBY_SECONDS=10.0, IDLE_SECONDS=60.0),
-        patch.multiple(scheduler.app, MEASURE_EVERY=timedelta(minutes=5)),
+        patch.multiple(scheduler.app, MEASURE_EVERY=timedelta(minutes=5), CHECK_EVERY=timedelta(minutes=30)),
         patch.multiple(scheduler.replaying, IDLE_SECONDS=60.0, MAPPING_EVERY=timedelta(minutes=10)),
     ):
         yield

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fetcher.budget import Hold, Postpone
+from fetcher.budget import REST, Hold, Postpone
 from fetcher.ledger import MARGIN, WAITS, Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
 from shared.domain.budget import HOUR
@@ -359,6 +359,58 @@ async def test_parking_a_slow_key_does_not_shorten_what_the_provider_asked_for(d
     await ledger.block(wish, at(3600), "throttled")
     await ledger.finish(wish, third, "throttled", at(90))
     assert await ledger.reserve(wish, at(400)) == Postpone(at(3600), "throttled")
+
+
+# -- A provider that fails --------------------------------------------------------------------------------------------
+
+
+async def fail(ledger: Ledger, wish: Wish, start: float) -> None:
+    """A call that is answered with an error of the provider's a second later."""
+    granted = await call(ledger, wish, start)
+    await ledger.rest(wish, at(start + 1))
+    await ledger.finish(wish, granted, "http_503", at(start + 1))
+
+
+async def test_a_key_whose_calls_fail_three_times_running_rests_the_longer_the_fuller_its_hour_is(
+    database: Database,
+) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=6))
+    for start in (0, 2, 4):
+        await fail(ledger, wish, start)
+    rested = at(5) + REST / 2  # 3 of 6 are spent
+    assert await ledger.reserve(wish, at(6)) == Postpone(rested, "failing")
+    fourth = await ledger.reserve(wish, rested)
+    assert isinstance(fourth, Granted)
+    await ledger.rest(wish, rested)  # now one failure is enough
+    assert await ledger.reserve(wish, rested) == Postpone(rested + REST * 4 / 6, "failing")
+
+
+async def test_an_answer_ends_a_row_of_failures(database: Database) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=99))
+    for start in (0, 2):
+        await fail(ledger, wish, start)
+    await call(ledger, wish, 4, 5)
+    for start in (6, 8):
+        await fail(ledger, wish, start)
+    await call(ledger, wish, 10, 11)
+
+
+async def test_a_resting_key_waits_for_what_the_provider_asked_for(database: Database) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=99))
+    for start in (0, 2):
+        await fail(ledger, wish, start)
+    third = await call(ledger, wish, 4)
+    await ledger.block(wish, at(3600), "throttled")
+    await ledger.rest(wish, at(5))
+    await ledger.finish(wish, third, "http_503", at(5))
+    assert await ledger.reserve(wish, at(400)) == Postpone(at(3600), "throttled")
+
+
+async def test_another_keys_failures_are_not_ours(database: Database, key: str) -> None:
+    ledger, theirs = Ledger(database, SETTINGS), a_wish(await a_key(database, "theirs", limit=99))
+    for start in (0, 2, 4):
+        await fail(ledger, theirs, start)
+    await call(ledger, a_wish(key), 6, 7)
 
 
 async def test_a_refused_caller_registration_stops_every_key_of_the_provider(database: Database, key: str) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from fetcher import store
+from fetcher.budget import REST
 from fetcher.ledger import Granted, Ledger, Wish
 from shared.contracts import ParticipantsFetched, SyncCompleted, SyncRequest
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
@@ -302,6 +303,21 @@ async def test_a_throttled_key_puts_its_run_back_until_the_provider_said(
     assert (run["state"], run["error_code"], run["not_before"]) == ("queued", "throttled", at(90))
 
 
+async def test_a_key_whose_calls_keep_failing_puts_its_runs_back_for_a_rest(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 6")
+    request = await a_request(database, tenant)
+    provider.before = {number: failing(Consequence.LATER) for number in (1, 2, 3)}
+    for _ in provider.before:
+        with pytest.raises(Later):
+            await fetch(house, provider, request)
+    await fetch(house, provider, request)
+    run = await the_run(database)
+    assert (run["state"], run["error_code"], run["not_before"]) == ("queued", "failing", NOON + REST / 2)
+    assert len(provider.calls) == 3
+
+
 # -- What a failure means ---------------------------------------------------------------------------------------------
 
 
@@ -318,6 +334,7 @@ async def test_a_refusal_ends_the_run_with_its_reason(
     assert (end.failure.code, end.failure.consequence) == ("error_17", consequence)
     refused = await database.fetchval("SELECT state FROM credentials") == "refused"
     assert refused is (consequence is Consequence.CREDENTIAL)
+    assert await database.fetchval("SELECT failures FROM provider_keys") == 0  # it was an answer, and rests nobody
 
 
 async def test_a_refused_caller_registration_stops_all_and_costs_no_run(

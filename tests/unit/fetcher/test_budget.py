@@ -1,13 +1,25 @@
 """Whether a call may go out, most lasting obstacle first."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, is_privileged
+from fetcher.budget import (
+    FAILURES_IN_A_ROW,
+    REST,
+    Go,
+    Hold,
+    Postpone,
+    Situation,
+    Slot,
+    allowance,
+    decide,
+    is_privileged,
+    rest_after,
+)
 from shared.domain.run import Reason, SyncClass
 from tests.builders import at
 
@@ -118,6 +130,17 @@ def test_an_allowance_is_never_more_than_the_limit_nor_nothing(limit: int, share
 def test_only_race_day_work_and_an_operator_may_touch_the_reserve(sync_class: SyncClass, reason: Reason) -> None:
     privileged = sync_class is SyncClass.RACEDAY or reason is Reason.OPERATOR
     assert is_privileged(sync_class, reason) is privileged
+
+
+def test_a_failure_or_two_are_tried_again_at_once() -> None:
+    assert not any(rest_after(failures, 1000, 1000) for failures in range(FAILURES_IN_A_ROW))
+
+
+def test_a_key_whose_calls_go_on_failing_rests_the_longer_the_fuller_its_hour_is() -> None:
+    assert rest_after(3, 1000, 1000) == rest_after(30, 1000, 1000) == REST
+    assert rest_after(3, 250, 1000) == REST / 4
+    assert rest_after(3, 1200, 1000) == REST  # a limit that has just shrunk
+    assert rest_after(3, 0, 1000) == timedelta()
 
 
 slots = st.lists(st.tuples(st.sampled_from((None, "ours", "theirs")), st.integers(-5, 5)), min_size=1, max_size=4).map(

@@ -38,7 +38,7 @@ def a_weekend(race: Race, *confirmed: tuple[float, float], **fields: Any) -> Pla
             "timing_partner_id": PARTNER,
             "race_id": str(race.race_id),
             "requested_at": BEGINS + timedelta(seconds=first),
-            "started_at": BEGINS + timedelta(seconds=first),
+            "as_of": BEGINS + timedelta(seconds=first),
             "finished_at": BEGINS + timedelta(seconds=last),
             "found": 0,
         }

@@ -6,7 +6,7 @@ the moment of its arrival at the provider, it is counted throughout the hour aro
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.budget import HOUR
 from shared.domain.run import Reason, SyncClass
@@ -89,6 +89,22 @@ def allowance(
         return limit
     fresh = limit - max(int(limit * reserve_share), min(foreseen, int(limit * LOWER_SHARE)))
     return min(fresh, max(1, int(limit * backfill_share))) if sync_class is SyncClass.BACKFILL else fresh
+
+
+#: After so many failures one after the other a key's calls stand back, until one of them is answered.
+FAILURES_IN_A_ROW = 3
+#: For how long each time when all of the hour's calls are spent, and in proportion when fewer are.
+REST = timedelta(seconds=30)
+
+
+def rest_after(failures: int, counting: int, limit: int) -> timedelta:
+    """How long a key rests after so many of its calls failed one after the other.
+
+    While a provider fails, everybody asks again until there is an answer, and a stretched hour's budget and reserve
+    are gone when it is well (found by `make weekend`). The fuller the hour is, the longer the rest, so that about as
+    many calls are spent as on a good day; an hour with calls to spare spends them on trying.
+    """
+    return REST * min(1.0, counting / limit) if failures >= FAILURES_IN_A_ROW else timedelta()
 
 
 def decide(situation: Situation, allowed: int, fingerprint: str) -> Go | Hold | Postpone:

@@ -132,6 +132,8 @@ class Caller:
     async def _consequences(self, failure: ProviderFailure, wish: Wish) -> None:
         """What a failure means for more than this call; the run's own fate is its handler's."""
         now = self.house.clock.now()
+        if failure.consequence is Consequence.LATER:
+            await self.ledger.rest(wish, now)
         if failure.consequence is Consequence.THROTTLED:
             told = failure.retry_after
             wait = THROTTLED if told is None else max(timedelta(seconds=told), BREATH)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide
+from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, rest_after
 from fetcher.settings import FetcherSettings
 from fetcher.sharing import heed
 from shared.domain.budget import HOUR, usable_limit
@@ -205,8 +205,10 @@ class Ledger:
                         blocked_until = CASE WHEN $3 AND slow_answers + 1 >= $4 THEN greatest(blocked_until, $5)
                             ELSE blocked_until END,
                         block_reason = CASE WHEN $3 AND slow_answers + 1 >= $4 AND coalesce(blocked_until < $5, true)
-                            THEN 'slow' ELSE block_reason END
-                    WHERE provider_id = $1 AND fingerprint = $2 AND ($3 OR slow_answers > 0) RETURNING 1
+                            THEN 'slow' ELSE block_reason END,
+                        failures = CASE WHEN $8 = 'ok' THEN 0 ELSE failures END
+                    WHERE provider_id = $1 AND fingerprint = $2
+                        AND ($3 OR slow_answers > 0 OR ($8 = 'ok' AND failures > 0)) RETURNING 1
                 ), call AS (
                     UPDATE calls SET finished_at = $6, counts_until = $7, outcome = $8 WHERE call_id = $9
                 ), freed AS (
@@ -240,6 +242,27 @@ class Ledger:
         async with self._database.transaction("heeding a throttle") as connection:
             await heed(connection, wish.provider_id, wish.fingerprint, now, None)
 
+    async def rest(self, wish: Wish, now: datetime) -> None:
+        """A call failed on the provider's side: after some of them one after the other its key rests for a moment."""
+        async with self._database.transaction("counting a failure") as connection:
+            key = await connection.fetchrow(
+                """
+                UPDATE provider_keys k SET failures = failures + 1 FROM public.providers p
+                WHERE (k.provider_id, k.fingerprint) = ($1, $2) AND p.provider_id = k.provider_id
+                RETURNING failures, coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour,
+                    k.others_calls, k.others_seen_at,
+                    (SELECT count(*) FROM calls c WHERE (c.provider_id, c.fingerprint) = ($1, $2)
+                        AND c.counts_until > $3) AS counting
+                """,
+                wish.provider_id,
+                wish.fingerprint,
+                now,
+            )
+            assert key is not None, "a sealed credential has its key's row"
+            limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
+            if rest := rest_after(key["failures"], key["counting"], limit):
+                await self._block(connection, wish, now + rest, "failing")
+
     async def give_back(self, wish: Wish, granted: Granted, now: datetime) -> None:
         """A call that was granted and did not go out: it frees its slot, and counts no more."""
         async with self._database.transaction("giving a call back") as connection:
@@ -260,8 +283,13 @@ class Ledger:
 
     async def block(self, wish: Wish, until: datetime, reason: str) -> None:
         """Let nothing of a key go out before ``until``: the provider throttled it."""
-        await self._database.execute(
-            "UPDATE provider_keys SET blocked_until = greatest(coalesce(blocked_until, $3), $3), block_reason = $4"
+        async with self._database.connection("blocking a key") as connection:
+            await self._block(connection, wish, until, reason)
+
+    async def _block(self, connection: Connection, wish: Wish, until: datetime, reason: str) -> None:
+        await connection.execute(
+            "UPDATE provider_keys SET blocked_until = greatest(blocked_until, $3),"
+            " block_reason = CASE WHEN blocked_until > $3 THEN block_reason ELSE $4 END"
             " WHERE provider_id = $1 AND fingerprint = $2",
             wish.provider_id,
             wish.fingerprint,

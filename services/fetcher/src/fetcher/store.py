@@ -196,7 +196,7 @@ async def postpone(
                 until,
                 reason,
             )
-        await notify(connection, "run")
+        await notify(connection, "asked")
 
 
 async def _lock_subject(connection: Connection, run_id: UUID) -> None:

@@ -196,4 +196,4 @@ async def _settle(connection: Connection, row: Any, now: datetime, tail: timedel
             "incomplete" if left else "finished",
             now,
         )
-    await notify(connection, "run")
+    await notify(connection, "asked")

@@ -60,7 +60,7 @@ MAY: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     # The budget.
     ("hub.provider_keys", "",                                         "ri",    "r",     "",      "",      ""),
     ("hub.provider_keys",
-        "blocked_until, block_reason, slow_answers, "
+        "blocked_until, block_reason, slow_answers, failures, "
         "others_calls, others_seen_at",                               "",      "u",     "",      "",      ""),
     ("hub.calls", "",                                                 "rd",    "riu",   "",      "",      ""),
     ("hub.call_slots", "",                                            "",      "riu",   "",      "",      ""),

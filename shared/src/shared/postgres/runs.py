@@ -35,7 +35,9 @@ async def finish_run(
             UPDATE applied_batches SET seen_ids = NULL WHERE run_id IN (SELECT run_id FROM ended)
                 AND seen_ids IS NOT NULL
         )
-        SELECT *, pg_notify($7, 'run') FROM ended
+        SELECT *, CASE WHEN added + updated + removed + restored > 0
+            THEN pg_notify($7, 'run') END -- its diffs may be acted on
+        FROM ended
         """,
         run_id,
         ending.state,
