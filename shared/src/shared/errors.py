@@ -21,6 +21,10 @@ class Later(SyncError):
         self.retry_after = retry_after
 
 
+class Overtaken(Later):
+    """Somebody else has written the same row meanwhile: done again at once, it finds that row."""
+
+
 class Never(SyncError):
     """It will not work however often it is tried; ``reason`` is a short, bounded word for metrics."""
 

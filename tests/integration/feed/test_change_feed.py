@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.bus.inprocess import InProcessBus
+from shared.bus.port import Message
 from shared.bus.topology import MAX_MESSAGE_BYTES
 from shared.contracts import Diff, ParticipantsChanged
 from shared.domain.run import Kind, Mode, Reason, State
@@ -36,6 +37,11 @@ async def pool(database_url: str) -> AsyncIterator[Database]:
 
 def a_run_row() -> RunRow:
     return RunRow(uuid4(), Kind.RACE, Mode.FULL, Reason.SCHEDULE, State.RUNNING, (EVENT,), None)
+
+
+def a_message() -> Message:
+    """What diffs are told in; nobody publishes it here."""
+    return Message(str(uuid4()), ParticipantsChanged.TYPE, ParticipantsChanged.TYPE, b"{}")
 
 
 def diffs(name: str, size: int) -> list[Diff]:
@@ -112,7 +118,7 @@ class Feed:
         writer = self.writers[number]
         self.names += 1
         told = diffs(str(self.names), size)
-        await record_changes(writer.connection, a_run_row(), PLACE, told, NOON)
+        await record_changes(writer.connection, a_run_row(), PLACE, told, NOON, a_message())
         writer.written += [each["registration_id"] for each in told]
 
     async def _poll(self) -> None:
@@ -243,15 +249,15 @@ async def test_a_diff_too_large_for_any_message_is_told_with_its_bib_alone_and_w
 
 async def test_numbering_again_numbers_nothing(pool: Database) -> None:
     async with pool.transaction() as connection:
-        await record_changes(connection, a_run_row(), PLACE, diffs("1", 3), NOON)
+        await record_changes(connection, a_run_row(), PLACE, diffs("1", 3), NOON, a_message())
     async with pool.connection() as connection:
         assert [await number_changes(connection) for _ in range(2)] == [3, 0]
 
 
 async def test_the_diffs_of_one_transaction_stand_together_in_their_order(pool: Database) -> None:
     async with pool.transaction() as connection:
-        await record_changes(connection, a_run_row(), PLACE, diffs("1", 3), NOON)
-        await record_changes(connection, a_run_row(), PLACE, diffs("2", 1), NOON)
+        await record_changes(connection, a_run_row(), PLACE, diffs("1", 3), NOON, a_message())
+        await record_changes(connection, a_run_row(), PLACE, diffs("2", 1), NOON, a_message())
     async with pool.connection() as connection:
         await number_changes(connection)
     rows = await pool.fetch("SELECT feed_id, registration_id FROM change_feed ORDER BY feed_id")
@@ -267,7 +273,7 @@ async def test_finding_the_next_number_reads_no_history(pool: Database) -> None:
     )
     await pool.execute("ANALYZE change_batches")
     async with pool.transaction() as connection:
-        await record_changes(connection, a_run_row(), PLACE, diffs("1", 1), NOON)
+        await record_changes(connection, a_run_row(), PLACE, diffs("1", 1), NOON, a_message())
     reads = "SELECT seq_tup_read FROM pg_stat_xact_all_tables WHERE relid = 'change_batches'::regclass"
     async with pool.transaction() as connection:
         await number_changes(connection)

@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from fetcher import store
 from fetcher.budget import REST
 from fetcher.ledger import Granted, Ledger, Wish
-from shared.contracts import ParticipantsFetched, SyncCompleted, SyncRequest
+from shared.contracts import ParticipantsFetched, ParticipantsRemoved, SyncCompleted, SyncRequest
 from shared.domain.run import Kind, Mode, Reason, State, SyncClass
 from shared.errors import Later, Never
 from shared.postgres import Database
@@ -42,6 +43,24 @@ async def test_a_full_pass_goes_on_until_an_empty_page(
     assert (end.ranges, end.pages, end.records) == (((1, 1, 3),), 4, 120)
     assert (end.first_call_at, end.first_answer_at, end.newest_modified) == (NOON, NOON, NOON)
     assert [each.get("after_registration_id") for each in provider.calls] == [None, "7049", "7099", "7119"]
+
+
+async def test_nesting_that_no_message_can_carry_costs_one_field(
+    database: Database, house: House, tenant: Tenant, provider: Provider
+) -> None:
+    deep = orjson.Fragment(b"[" * 400 + b"]" * 400)
+    provider.people[3]["question_responses"] = deep
+    provider.removed = [a_removal_record(6001, modified=-200), a_removal_record(6002, modified=-200)]
+    provider.removed[1][1]["user"] = deep
+    await database.execute("UPDATE events SET cursor_at = $1, removals_cursor_at = $1", at(-500))
+    await fetch(house, provider, await a_request(database, tenant, mode=Mode.INCREMENTAL, removals=True))
+    assert isinstance(house.bus, fakes.RecordingBus)
+    people, gone = (
+        [record for each in house.bus.bodies if isinstance(each, kind) for record in each.records]
+        for kind in (ParticipantsFetched, ParticipantsRemoved)
+    )
+    assert [each["registration_id"] for each in people] == list(range(7000, 7120))
+    assert [each["registration_id"] for _, each in gone] == [6001, 6002]
 
 
 async def test_presence_is_told_as_of_the_moment_each_call_was_sent(

@@ -237,6 +237,51 @@ async def test_who_changed_after_a_batch_looked_and_before_it_had_the_lock_is_lo
     assert await counts(database, run_id) == {"added": 1, "updated": 2}
 
 
+@pytest.mark.parametrize("sequence", [1, 2], ids=["the same batch", "another batch"])
+async def test_new_people_whom_another_has_stored_before_the_lock_are_found_stored(
+    database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, sequence: int
+) -> None:
+    """Where nobody was known, nobody looks a second time: the primary key does."""
+    run_id = await a_run(database, tenant)
+    older, newer = (a_participant_record(bib=bib, modified=when) for bib, when in (("7", 0), ("8", 5)))
+    look, looks = participants.look, 0
+
+    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
+        nonlocal looks
+        looks += 1
+        found = await look(*arguments)
+        if looks == 1:
+            body = [newer, a_participant_record(7002)]
+            await fakes.write(house, a_batch(tenant, run_id, body, sequence=sequence, fetched_at=at(7)))
+        return found
+
+    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    await fakes.write(house, a_batch(tenant, run_id, [older], fetched_at=at(9)))
+    assert (await person(database))["bib"] == "8"
+    assert await counts(database, run_id) == {"added": 2} | ({"stale": 1} if sequence == 2 else {})
+    assert await database.fetchval("SELECT count(*) FROM raw_batches") == sequence
+
+
+async def test_new_people_are_looked_for_once_though_their_race_has_changed_since(
+    database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await a_run(database, tenant)
+    look, looks = participants.look, 0
+
+    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
+        nonlocal looks
+        looks += 1
+        found = await look(*arguments)
+        if looks == 1:
+            await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(7002)], sequence=2))
+        return found
+
+    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(7001)]))
+    assert await active(database) == {"7001", "7002"}
+    assert looks == 2  # one for each batch
+
+
 async def test_a_batch_of_known_and_unknown_people_is_applied_whole(
     database: Database, house: House, tenant: Tenant
 ) -> None:

@@ -54,8 +54,10 @@ def page_messages(
         common["race_id"] = request.race_id
 
     def make(records: Sequence[Any], sequence: int) -> Message:
-        is_people = kind is ParticipantsFetched
-        fields = introduce(records, provider, request.race_id or "") if is_people else {"records": list(records)}
+        if kind is ParticipantsFetched:
+            fields = introduce(records, provider, request.race_id or "")
+        else:
+            fields = {"records": [orjson.Fragment(each) for each in provider.as_json(records)]}
         return _message(house, kind(**common, **fields, sequence=sequence), request, cause)
 
     size = RACES_A_BATCH if kind is RacesFetched else BATCH_RECORDS
@@ -64,7 +66,7 @@ def page_messages(
 
 def introduce(records: Sequence[Any], provider: Provider, race_id: str) -> dict[str, Any]:
     """Records of people as a message's fields: each encoded once, for the message and for the hash it is known by."""
-    sent = [orjson.dumps(each) for each in records]
+    sent = provider.as_json(records)
     return {
         "identities": [
             (each.registration_id, each.content_hash.hex(), each.is_clean)

@@ -45,6 +45,7 @@ async def apply_people(
     async with house.database.connection("looking at a batch's people") as connection:
         found = await participants.look(connection, place, comparable)
     people = await mapped.map_people(provider, body.records, body.race_id, who, found.familiar)
+    is_nobody_known = found.are_others_new and not found.familiar and len(comparable) == len(who)
     async with house.database.transaction("applying a batch") as connection:
         entered = await store.enter(
             connection,
@@ -60,7 +61,9 @@ async def apply_people(
         if entered is None:
             metrics.batches_duplicate.inc()
             return False
-        if entered.newest_batch_id != found.newest_batch_id:  # the race changed since
+        # The race changed since: look again. But where nobody was known, as all through a first load, COPY itself
+        # finds out who was stored meanwhile: the key is taken, which raises Overtaken.
+        if entered.newest_batch_id != found.newest_batch_id and not is_nobody_known:
             found = await participants.look(connection, place, comparable)
             others = {number: each for number, each in people.items() if number not in found.familiar}
             without = found.familiar.union(others)

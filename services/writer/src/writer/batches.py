@@ -4,7 +4,7 @@ import structlog
 
 from shared.contracts import ParticipantsFetched, ParticipantsRemoved, RacesFetched
 from shared.contracts.messages import BatchBody
-from shared.errors import Never
+from shared.errors import Never, Overtaken
 from shared.runtime import House
 from shared.telemetry import metrics
 from writer.applying import apply_people, apply_removals
@@ -19,7 +19,10 @@ async def apply_batch(body: BatchBody, raw: bytes | None, *, house: House, setti
     """Apply a batch, once; ``raw`` is its message for the archive, None when it comes from there."""
     match body:
         case ParticipantsFetched():
-            await on_participants_fetched(body, raw, house=house, settings=settings)
+            try:
+                await on_participants_fetched(body, raw, house=house, settings=settings)
+            except Overtaken:  # some of its new people were stored since it looked: now it finds them
+                await on_participants_fetched(body, raw, house=house, settings=settings)
         case ParticipantsRemoved():
             await apply_removals(body, raw, house=house, settings=settings)
         case RacesFetched():

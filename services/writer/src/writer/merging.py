@@ -58,10 +58,14 @@ class Decision:
     write_presence: bool
 
 
+#: Of somebody new: the same for each of a hundred thousand people of a first load.
+NEW = Decision(Outcome.ADDED, write_fields=True, write_presence=True)
+
+
 def judge(incoming: Participant, fetched_at: datetime, stored: Version | None) -> Decision:
     """Decide what a record that was present in an answer does to the stored row."""
     if stored is None:
-        return Decision(Outcome.ADDED, write_fields=True, write_presence=True)
+        return NEW
     back = stored.is_removed and fetched_at > stored.presence_at
     differs = incoming.content_hash != stored.content_hash
     # No hash: a row left by the removal of somebody never seen, or adopted from another system, whose idea of

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import orjson
 
+from shared.bus.port import Message
 from shared.contracts import Diff
 from shared.contracts.messages import ParticipantsFetched, ParticipantsRemoved
 from shared.domain.run import Kind, Mode, Reason, State
 from shared.errors import Never
 from shared.postgres import Connection
+from shared.postgres.pool import CHANNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +202,13 @@ async def enter(
 
 
 async def record_changes(
-    connection: Connection, run: RunRow, place: Place, diffs: list[Diff], now: datetime, message_id: UUID | None = None
-) -> int:
-    """Append diffs to the change feed, to be numbered once committed; the batch's number."""
-    batch_id: int = await connection.fetchval(
+    connection: Connection, run: RunRow, place: Place, diffs: list[Diff], now: datetime, message: Message
+) -> None:
+    """Append diffs to the change feed, to be numbered once committed, and their message to the outbox.
+
+    In one statement, since the race is locked: the next batch of it waits for each round trip.
+    """
+    await connection.execute(
         """
         WITH batch AS (
             INSERT INTO change_batches (size, run_id, reason, provider_id, timing_partner_id, race_id, written_at,
@@ -218,8 +223,11 @@ async def record_changes(
             SELECT batch_id, place - 1, $4, $5, diff->>'registration_id', diff->>'event_id', diff->>'kind',
                 diff->'fields' ? 'bib', diff->'fields'
             FROM batch, jsonb_array_elements($9) WITH ORDINALITY AS each (diff, place)
+        ), sent AS (
+            INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, batch_id, created_at)
+            SELECT $8, $10, $11, $2, $12, batch_id, $7 FROM batch
         )
-        SELECT batch_id FROM batch
+        SELECT pg_notify($13, 'changes')
         """,
         len(diffs),
         run.run_id,
@@ -228,7 +236,10 @@ async def record_changes(
         place.timing_partner_id,
         place.race_id,
         now,
-        message_id,
+        UUID(message.id),
         orjson.dumps(diffs).decode(),
+        message.type,
+        message.routing_key,
+        message.body,
+        CHANNEL,
     )
-    return batch_id

@@ -1,13 +1,11 @@
 """Telling what changed: the feed's rows and their message, in the transaction that changed the rows."""
 
 from datetime import datetime
-from uuid import UUID
 
 from shared.bus.port import Message
 from shared.bus.topology import MAX_MESSAGE_BYTES
 from shared.contracts import Diff, ParticipantsChanged, encode
 from shared.postgres import Connection
-from shared.postgres.outbox import tell
 from shared.providers.registry import by_id
 from shared.runtime import House
 from writer import store
@@ -34,8 +32,7 @@ async def tell_changes(
             await tell_changes(connection, run, place, diffs[half:], house=house, now=now)
             return
         message = _message(run, place, [_short(diffs[0])], house=house, now=now)
-    batch_id = await store.record_changes(connection, run, place, diffs, now, UUID(message.id))
-    await tell(connection, message, now=now, batch_id=batch_id)
+    await store.record_changes(connection, run, place, diffs, now, message)
 
 
 def _message(run: store.RunRow, place: store.Place, diffs: list[Diff], *, house: House, now: datetime) -> Message:

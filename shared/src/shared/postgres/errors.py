@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from shared.errors import Later, Never, Stop, SyncError
+from shared.errors import Later, Never, Overtaken, Stop, SyncError
 
 #: The first rule that fits counts: SQLSTATE or its class, what follows, and a sentence.
 RULES: tuple[tuple[str, type[SyncError], str], ...] = (
@@ -20,6 +20,7 @@ RULES: tuple[tuple[str, type[SyncError], str], ...] = (
     ("42703", Stop, "a column is missing; run `hub migrate`"),
     ("21", Never, "the statement was given the same row twice"),
     ("22", Never, "the database cannot store one of the values"),
+    ("23505", Overtaken, "somebody else has written the same row meanwhile"),
     ("08", Later, "the connection to the database broke"),
     ("40", Later, "the database rolled back a conflict"),
     ("53", Later, "the database is out of connections, memory or disk"),

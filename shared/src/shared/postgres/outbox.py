@@ -43,20 +43,18 @@ async def relay_lock(database: Database, on_loss: Callable[[], None]) -> "AsyncI
                 connection.terminate()
 
 
-async def tell(connection: Connection, message: Message, *, now: datetime, batch_id: int | None = None) -> None:
-    """Put a message into the outbox of this transaction; with ``batch_id`` it waits for its feed numbers."""
+async def tell(connection: Connection, message: Message, *, now: datetime) -> None:
+    """Put a message into the outbox of this transaction. (One of diffs comes with them: `writer.store`.)"""
     await connection.execute(
-        "WITH told AS (INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, batch_id, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)) SELECT pg_notify($8, $9)",
+        "WITH told AS (INSERT INTO outbox (message_id, type, routing_key, correlation_id, body, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6)) SELECT pg_notify($7, 'outbox')",
         UUID(message.id),
         message.type,
         message.routing_key,
         UUID(message.correlation_id) if message.correlation_id else None,
         message.body,
-        batch_id,
         now,
         CHANNEL,
-        "outbox" if batch_id is None else "changes",
     )
 
 

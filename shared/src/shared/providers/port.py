@@ -140,6 +140,7 @@ class Provider:
     read_bib_ranges: Callable[[Answer], Page]
     read_quota: Callable[[Answer], tuple[int, int] | None]  # (limit, remaining) of the key, when told; never raises
     check_page: Callable[..., None]  # (page, *, after_id): raises when people come who were not asked for
+    as_json: Callable[[Sequence[Any]], list[bytes]]  # a page's records as JSON texts that a message can carry
     # how to store them: pure, never raises for bad data
     map_race: Callable[[Any], Race | Unusable]
     identify: Callable[..., list[Identity]]  # (records, race_id, sent=None): a fraction of mapping's cost

@@ -4,6 +4,7 @@ PostgreSQL takes no U+0000 in text, UTF-8 no half of a surrogate pair, and our o
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -36,6 +37,19 @@ def can_be_sent(value: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def as_json(records: Sequence[Any]) -> list[bytes]:
+    """Records as JSON texts that a message can carry.
+
+    One that is nested too deeply for that is cut. What the fast reader takes has no other fault, so nobody looks for
+    one before: that would be a second encoding of each page.
+    """
+    try:
+        return [orjson.dumps(each) for each in records]
+    except TypeError:
+        sendable = (each if can_be_sent(each) else tame(each, set(), keep_nul=True) for each in records)
+        return [orjson.dumps(each) for each in sendable]
 
 
 def tame(value: Any, found: set[str], *, keep_nul: bool = False, depth: int = 0) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from shared.providers.runsignup.fields import read, table, text, texts
+from shared.providers.runsignup.fields import PLAIN, read, table, text, texts
 from shared.providers.runsignup.spelling import flag, money
 
 Get = Callable[[str], Any]
@@ -48,7 +48,9 @@ NO_TEAM = orjson.dumps(dict.fromkeys(TEAM)).decode()
 
 
 def address(value: Any, notes: list[str]) -> str:
-    """Street to country, as sent."""
+    """Street to country, as sent: nearly always all of it and in this order, so that it need not be put together."""
+    if type(value) is dict and tuple(value) == ADDRESS and PLAIN.issuperset(map(type, value.values())):
+        return orjson.dumps(value).decode()
     part = table(value, "address", notes).get
     return orjson.dumps(dict(zip(ADDRESS, texts(part, ADDRESS, notes), strict=True))).decode()
 

@@ -2,6 +2,7 @@
 
 from shared.providers.port import Provider
 from shared.providers.runsignup.capabilities import CAPABILITIES
+from shared.providers.runsignup.cleaning import as_json
 from shared.providers.runsignup.keys import check_key
 from shared.providers.runsignup.mapping import MAPPING_VERSION, identify, map_participant, map_removal
 from shared.providers.runsignup.races import map_race
@@ -42,6 +43,7 @@ RUNSIGNUP = Provider(
     read_bib_ranges=read_bib_ranges,
     read_quota=read_quota,
     check_page=check_page,
+    as_json=as_json,
     map_race=map_race,
     identify=identify,
     map_participant=map_participant,

@@ -68,17 +68,17 @@ def open_answer(answer: Answer) -> tuple[Any, datetime | None]:
 
 
 def decode(body: bytes) -> Any:
-    """JSON that can be stored and sent on; ValueError when it is none.
+    """JSON that can be stored and sent on, nesting aside (see `as_json`); ValueError when it is none.
 
     The fast reader refuses a whole page for half a surrogate pair or one wrong byte; so a page that it refuses
     is read once more by the slow one, and made storable.
     """
     try:
-        document = orjson.loads(body)
+        return orjson.loads(body)
     except ValueError:
         if len(body) > TOLERANT_LIMIT:
             raise
-        document = _decode_slowly(body)
+    document = _decode_slowly(body)
     return document if can_be_sent(document) else tame(document, set(), keep_nul=True)
 
 

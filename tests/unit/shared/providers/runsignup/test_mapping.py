@@ -210,6 +210,14 @@ def test_a_number_where_a_person_belongs_leaves_the_person_empty(user: Any) -> N
     assert participant.notes == "user: not an object"
 
 
+def test_an_address_says_the_same_in_whatever_order_it_comes() -> None:
+    usual = {"street": "1 Å St", "city": "", "state": None, "zipcode": "08057", "country_code": "US"}
+    other = {"country": "USA", **dict(reversed(usual.items()))}
+    first, second = (mapped(raw_person(user={"address": each})).address for each in (usual, other))
+    assert first == second
+    assert json.loads(first) == usual
+
+
 def test_a_number_where_an_address_belongs_leaves_it_empty() -> None:
     participant = mapped(raw_person(user={"first_name": "Ada", "address": 5}))
     assert set(json.loads(participant.address).values()) == {None}

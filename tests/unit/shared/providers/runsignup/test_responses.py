@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.providers.port import Answer, Consequence, ProviderFailure
+from shared.providers.runsignup.cleaning import DEEPEST, as_json
 from shared.providers.runsignup.errors import MEANINGS
 from shared.providers.runsignup.responses import http_date, open_answer, wait_asked
 from tests.unit.shared.providers.runsignup.cases import answer, sample
@@ -137,8 +138,11 @@ def test_a_wrong_byte_does_not_cost_the_page() -> None:
 
 
 def test_nesting_that_no_message_can_carry_is_cut() -> None:
-    document, _ = open_answer(Answer(200, {}, b'[{"registration_id": 7, "x": ' + b"[" * 400 + b"]" * 400 + b"}]"))
-    assert document[0]["registration_id"] == 7
+    deep = b'{"registration_id":7,"x":' + b"[" * 400 + b"]" * 400 + b"}"
+    document, _ = open_answer(Answer(200, {}, b'[{"registration_id":6,"x":"a\\u0000"},' + deep + b"]"))
+    other, cut = as_json(document)
+    assert other == b'{"registration_id":6,"x":"a\\u0000"}'
+    assert cut == b'{"registration_id":7,"x":' + b"[" * (DEEPEST - 1) + b"null" + b"]" * (DEEPEST - 1) + b"}"
 
 
 def test_the_providers_clock_is_told_with_the_data_and_with_the_failure() -> None:
