@@ -45,15 +45,14 @@ async def test_a_sync_that_waits_ends_when_everything_is_written_and_identical(h
     assert changed
     again = await command("sync", "--wait", "--full")
     assert again.code == 0
-    assert "All of it was written" in again.out
-    assert max(len(line) for line in again.out.splitlines()) <= 80
+    assert "All of it was written" in again.said
     assert (await hub.compare()).missing == []
 
     status = (await command("status", "--json")).document
     assert status["troubles"] == []
     assert all(status["services"].values())
     assert sum(each["people"] for each in status["partners"]) == found.compared + 3
-    assert "All is well" in (await command("status")).out
+    assert "All is well" in (await command("status")).said
     doctor = await command("doctor", "--json", HUB_SECRET_KEY=hub_key(command))
     assert {each["name"]: each["verdict"] for each in doctor.document["findings"]}["services"] == "ok"
     runs = (await command("history", "--limit", "3", "--json")).document["runs"]
@@ -100,8 +99,8 @@ async def test_a_verification_says_its_cost_and_finds_who_is_not_as_the_provider
 
     again = await command("verify", "--yes")  # the next pass puts right what was altered or is too many
     assert again.code == 1
-    assert f"registration {changed}: different (bib)" in again.out
-    assert "registration 1: surplus" in again.out
+    assert f"registration {changed}: different (bib)" in again.said
+    assert "registration 1: surplus" in again.said
     assert (await hub.compare()).is_clean
 
 
@@ -137,12 +136,12 @@ async def test_a_refused_key_is_told_and_taken_again_once_it_is_good(hub: Hub, c
     await hub.provider.post("/mutate", kind="key_revoked", key=key)
     refused = await command("partner", "verify", str(partner_id))
     assert refused.code == 1
-    assert "was not accepted" in refused.out
+    assert "was not accepted" in refused.said
     assert key not in refused.out
     sync = await command("sync", "--wait")
     assert sync.code == 3
-    assert f"hub partner verify {partner_id}" in sync.out
-    assert "is refused" in (await command("status")).out
+    assert f"hub partner verify {partner_id}" in sync.said
+    assert "is refused" in (await command("status")).said
     failed = (await command("history", "--failed", "--json")).document["runs"]
     assert failed[0]["error_code"]
 
@@ -153,7 +152,7 @@ async def test_a_refused_key_is_told_and_taken_again_once_it_is_good(hub: Hub, c
     words = ("partner", "add", "--name", "New", "--key", "no-such-key", "--secret", "-")
     wrong = await command(*words, said="no-such-secret", HUB_SECRET_KEY=hub.secret_key)
     assert wrong.code == 3
-    assert "--form v1 or v2" in wrong.out
+    assert "--form v1 or v2" in wrong.said
 
 
 async def test_an_injected_request_is_fetched_like_any_other(hub: Hub, command: Command) -> None:

@@ -64,14 +64,14 @@ async def test_stuck_things_are_seen_and_replayed(hub: Hub, database_url: str, t
 
     await until(all_stuck, "three dead letters and a record in quarantine")
     status, listed = await asyncio.gather(command("status"), command("dead-letters", "list", "--json"))
-    assert "3 dead letters" in status.out
-    assert "RunSignUp 1 foreign_event" in status.out
+    assert "3 dead letters" in status.said
+    assert "RunSignUp 1 foreign_event" in status.said
     letters = listed.document["items"]
     (cause,) = {each["fingerprint"] for each in letters}
     assert {each["reason"] for each in letters} == {"unknown_race"}
     tried = await command("dead-letters", "replay", "--cause", cause)
     assert tried.code == 1
-    assert "died again: unknown_race" in tried.out
+    assert "died again: unknown_race" in tried.said
     await hub.database.execute(
         "INSERT INTO events (provider_id, timing_partner_id, event_id, race_id, is_volunteer, sub_event_ids,"
         " fetched_at, first_seen_at, changed_at, missing_at)"
@@ -127,19 +127,18 @@ async def test_embedded_too_a_replay_is_rehearsed_begun_watched_and_cancelled(
         await until(hub.loaded, "the first load")
         rehearsed = await command("replay", "records", "--all", "--dry-run")
         assert rehearsed.code == 0
-        assert "Would change: nothing" in rehearsed.out
+        assert "Would change: nothing" in rehearsed.said
         begun = await command("replay", "records", "--all", "--rate", "0.5", "--no-wait", "--json")
         replay_id = begun.document["replay_id"]
         watching = asyncio.create_task(command("replay", "watch", replay_id))
         assert (await command("replay", "cancel", replay_id)).code == 0
         watched = await watching
         assert watched.code in {1, 3}  # nothing, or some of it
-        assert "Cancelled: " in watched.out
+        assert "Cancelled: " in watched.said
         assert (await command("replay", "cancel", replay_id)).code == 2
         listed = (await command("replay", "list")).out
         assert "cancelled" in listed
         assert "records (dry)" in listed
-        assert max(map(len, listed.splitlines())) <= 80
 
 
 async def test_a_replay_comes_to_its_end_whoever_is_killed(hub: Hub) -> None:

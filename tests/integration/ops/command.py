@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from rich.cells import cell_len
 
 from shared.secrets import new_key
 
@@ -28,12 +29,22 @@ class Result:
         return orjson.loads(self.out)
 
     @property
+    def said(self) -> str:
+        """Its output as one line, wherever it was wrapped."""
+        return " ".join(self.out.split())
+
+    @property
     def sentence(self) -> str:
-        """Its one-sentence error."""
-        lines = self.err.strip().splitlines()
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("hub: ")
-        return lines[0].removeprefix("hub: ")
+        """Its one-sentence error, likewise."""
+        said = " ".join(self.err.split())
+        assert said.startswith("hub: ")
+        assert said.count("hub: ") == 1, said
+        return said.removeprefix("hub: ")
+
+
+def too_wide(text: str) -> list[str]:
+    """Lines of more than 80 columns that could have been wrapped."""
+    return [line for line in text.splitlines() if cell_len(line) > 80 and " " in line.strip()]
 
 
 class Hub:
@@ -49,6 +60,7 @@ class Hub:
             **os.environ,
             "PYTHONDEVMODE": "",
             "NO_COLOR": "1",
+            "COLUMNS": "80",
             **{name: value for name, value in {**self.settings, **settings}.items() if value},
         }
         return await asyncio.create_subprocess_exec(
@@ -76,4 +88,5 @@ class Hub:
             assert SECRET not in text
             assert "Traceback" not in text
             assert "Warning" not in text
+            assert "--json" in words or too_wide(text) == []
         return result

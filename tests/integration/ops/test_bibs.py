@@ -85,7 +85,7 @@ async def test_the_list_as_it_is_as_it_was_and_what_happened_since(hub: Hub, mor
         ("given", "7002"), ("given", "7003"), ("duplicate", "7003"), ("changed", "7003"),
     ]  # fmt: skip
     assert f"seen ({NOW.astimezone(ZoneInfo('America/Denver')):%Z})" in (await hub(*race[:-1], "--history")).out
-    said = (await hub("bibs", "--race", RACE)).out
+    said = (await hub("bibs", "--race", RACE)).said
     assert "blanked" in said
     assert f"hub bibs --race {RACE} --since" in said  # the race's own clock, ready to be typed
 
@@ -102,7 +102,7 @@ async def test_a_bundle_is_no_conflict_and_neither_is_last_year(hub: Hub, mornin
     await morning.brings(3, {7001: "5"}, user_id=1)
     await morning.brings(2.9, {7002: "5"}, event_id=2, user_id=1)
     await morning.brings(2.8, {7003: "5"}, event_id=3)
-    assert (await hub("bibs", "--conflicts")).out.startswith("No bib is worn by two people")
+    assert (await hub("bibs", "--conflicts")).said.startswith("No bib is worn by two people")
     await morning.brings(2.7, {7004: "5"}, event_id=2, user_id=9)
     rows = (await hub("bibs", "--conflicts", "--race", RACE, "--json")).document["conflicts"]
     assert {each["registration_id"] for each in rows} == {"7001", "7002", "7004"}
@@ -121,9 +121,8 @@ async def test_bibs_that_their_event_does_not_give_out_are_a_line_an_event_until
         ("7", False, [[100, 499], [700, 850]]),
         ("A12", False, [[100, 499], [700, 850]]),
     ]
-    assert (
-        "! 2 bibs in conflict in 1 race starting within a day; see: hub bibs --conflicts" in (await hub("status")).out
-    )
+    conflicts = "! 2 bibs in conflict in 1 race starting within a day; see: hub bibs --conflicts"
+    assert conflicts in (await hub("status")).said
     told = (await hub("bibs", "--race", RACE, "--history", "--json")).document["events"]
     assert {each["registration_id"] for each in told if each["kind"] == "out_of_range"} == {"7002", "7003"}
     await morning.brings(2, {7002: "101"})

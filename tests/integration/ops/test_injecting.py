@@ -42,11 +42,11 @@ async def test_one_wrong_line_publishes_nothing_and_every_wrong_line_is_told(hub
     )
     result = await hub("inject", "-", said=lines(good, *wrong, good) + f"{{{SECRET}\n")
     assert result.code == 2
-    told = result.err.splitlines()
+    told = [each for each in result.err.splitlines() if not each.startswith(" ")]  # how one goes on
     assert [each.split(":")[0] for each in told] == ["line 2", "line 3", "line 4", "line 6", "hub"]
     assert "credential_id" in told[0]
     assert "there is no such credential" in told[1]
-    assert "4 of 6" in told[-1]
+    assert "4 of 6" in result.err
     assert await database.fetchval("SELECT count(*) FROM outbox") == 0
 
 

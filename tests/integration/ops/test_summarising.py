@@ -44,11 +44,16 @@ async def test_the_last_day_is_summed_up_and_what_was_made_good_since_is_not_tol
     assert (found["runs"], found["calls"], found["duration_seconds"]) == (
         {"completed": 1, "failed": 2, "expired": 0}, 6, 9.0,
     )  # fmt: skip
-    failed = [{"timing_partner_id": tenant.timing_partner_id, "errors": ["race 502: no such event"]}]
+    partner = {"timing_partner_id": tenant.timing_partner_id, "name": "Invented Timing"}
+    failed = [{**partner, "errors": ["race 502: no such event"]}]
     assert found["failed_syncs"] == failed
+    assert {**partner, "races": 2, "events": 2}.items() <= found["detailed_results"][0].items()
+    withdrawn = await a_partner(database, state="disabled")
+    await ended(database, await a_run(database, withdrawn, "503", state=State.FAILED), 1, "the key was refused")
     told = await hub("summary")
-    assert "Not made good: race 502" in told.out
+    assert f"Not made good: race 502: no such event (partner {tenant.timing_partner_id}, Invented Timing)." in told.said
 
+    assert "the key was refused" not in told.said
     clock = fakes.ManualClock(NOW)
     await summarise(fakes.a_house(database, clock), hub.folder / "summary.json")
     written = orjson.loads((hub.folder / "summary.json").read_bytes())

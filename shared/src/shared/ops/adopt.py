@@ -117,9 +117,10 @@ def _report(found: Found, json: bool) -> None:
     rows = [(each.name, each.rows, show.size(each.size)) for each in found.tables.values()]
     show.table(f"Old tables (spelling: {found.dialect})", ("table", ">rows", ">size"), rows)
     for each in found.findings:
-        show.say(f"{each.what}, {each.where}: {each.count:,} → {each.consequence}")
+        show.say(f"{each.what}, {each.where}: {each.count:,}")
+        show.say(f"  → {each.consequence}", 4)
     for blocker in found.blockers:
-        show.say(f"In the way: {blocker}.")
+        show.say(f"In the way: {blocker}.", 2)
     if found.blockers:
         show.say("Nothing was changed. Clear the way, then look again: hub adopt --check")
     else:
@@ -143,7 +144,7 @@ class Teller:
             return
         self._last = now
         if done or not rows:
-            self._console.print(f"{now - self._began:4.0f} s  {name}: {done:,} of {rows:,} rows", soft_wrap=True)
+            show.tell(self._console, f"{now - self._began:4.0f} s  {name}: {done:,} of {rows:,} rows")
 
 
 def _conclude(taken: list[adoption.Taken], json: bool) -> None:

@@ -38,7 +38,7 @@ def checking(json: show.Json = False) -> None:
         for each in found:
             show.say(f"{'ok' if not each.broken else 'BROKEN':<8}{each.name}")
             if each.broken:
-                show.say(f"{'':<8}{told(each)}")
+                show.say(f"{'':<8}{told(each)}", 8)
     raise typer.Exit(1 if any(each.broken for each in found) else 0)
 
 

@@ -124,7 +124,8 @@ async def _database(stack: AsyncExitStack, settings: Settings) -> tuple[Desk | N
     try:
         await require_current(address)
     except SyncError as error:
-        return None, [*found, Finding("schema", Verdict.BAD, str(error), "hub migrate, with the newest program")]
+        what, _, remedy = str(error).partition("; ")
+        return None, [*found, Finding("schema", Verdict.BAD, what, remedy or "hub migrate, with the newest program")]
     found.append(Finding("schema", Verdict.OK, f"version {migrations()[-1].version}, the newest"))
     return Desk(settings, database, SystemClock(), embedded), found
 

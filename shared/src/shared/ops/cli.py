@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         result = typer.main.get_command(app).main(words, prog_name="hub", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        print("hub: interrupted", file=sys.stderr)
+        show.tell(show.err(), "hub: interrupted")
         return 130
     except BrokenPipeError:  # who read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"hub: {sentence(error)}", file=sys.stderr)
+        show.tell(show.err(), f"hub: {sentence(error)}", 5)
         return code(error)
     return result if isinstance(result, int) else 0
 

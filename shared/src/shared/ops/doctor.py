@@ -36,10 +36,7 @@ def doctor(json: show.Json = False) -> None:
 
 
 def _tell(findings: list[Finding]) -> None:
-    console = show.out()
     for each in findings:
-        style = show.STYLES[each.verdict]
-        console.print(f"{each.verdict:<8}", style=style, end="")
-        console.print(f"{each.name:<16} {show.clean(each.detail)}", soft_wrap=True)
+        show.say(f"{each.verdict:<7} {each.name:<14} {show.clean(each.detail)}", 23, style=show.STYLES[each.verdict])
         if each.remedy:
-            console.print(f"{'':<24} → {each.remedy}", soft_wrap=True)
+            show.say(f"{'':<23}→ {each.remedy}", 25)

@@ -84,10 +84,10 @@ async def _stories(
 def _tell(subject: Subject, steps: Sequence[Step]) -> None:
     show.say(f"{subject.title}.")
     for each in subject.facts:
-        show.say(f"  {each}.")
+        show.say(f"  {each}.", 2)
     for step in steps:
-        show.say(f"{show.stamp(step.at)}  {step.verb:<10} {step.what}")
+        show.say(f"{show.stamp(step.at)}  {step.verb:<10} {step.what}", 33)
         for each in step.details:
-            show.say(f"{'':<11}{each}")  # a type and an id fit 80 columns
+            show.say(f"{'':<11}{each}", 11)  # a type and an id fit 80 columns
     if not steps:
         show.say("  Nothing has happened yet.")

@@ -67,7 +67,7 @@ async def _show(desk: Desk, since: int | None, limit: int, *, values: bool, json
         show.document({"changes": described, "last_feed_id": last, "more": more})
         return
     for row in rows:
-        show.say(text(row, values=values))
+        show.say(text(row, values=values), 9)
     if more:
         show.say(f"More follow: hub changes --since {last}")
     elif not rows:
@@ -83,7 +83,7 @@ async def _follow(desk: Desk, since: int | None, limit: int | None, *, values: b
             if json:
                 show.line(describe(row, values=values))
             else:
-                show.say(text(row, values=values))
+                show.say(text(row, values=values), 9)
         if rows:
             after, shown = rows[-1]["feed_id"], shown + len(rows)
         else:

@@ -146,7 +146,7 @@ async def _publish(desk: Desk, entries: list[Entry], *, check: bool) -> tuple[li
             wrong.append(f"{entry.place}: {error}")
     if wrong:
         for sentence in wrong[:TOLD]:
-            show.err().print(sentence, soft_wrap=True)
+            show.tell(show.err(), sentence, 2)
         raise WrongUsage(f"{len(wrong)} of {len(entries)} messages are wrong, so none was published; correct them")
     if not check:
         async with desk.database.transaction("publishing") as connection:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from shared.ops.show import clean
+from shared.ops.show import clean, tell
 
 #: Seconds between two lines in a pipe.
 LINE_SECONDS = 5.0
@@ -113,7 +113,7 @@ class Lines:
         )
 
     def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        tell(self._console, text)
 
     def __enter__(self) -> "Lines":
         return self

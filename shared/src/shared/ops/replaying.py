@@ -8,7 +8,6 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from shared.errors import Later
 from shared.ops import show
@@ -128,7 +127,7 @@ class Meter:
         if self._progress is None:
             if time.monotonic() >= self._next:
                 self._next = time.monotonic() + LINE_SECONDS
-                self._console.print(Text(summary(row)), soft_wrap=True)
+                show.tell(self._console, summary(row))
             return
         if self._bar is None:
             self._bar = self._progress.add_task(row["what"], total=row["items"], note=note)

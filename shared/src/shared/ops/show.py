@@ -1,5 +1,6 @@
 """How facts are printed: tables for people (80 columns, colour only on a terminal), JSON for programs."""
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -34,9 +35,31 @@ def err() -> Console:
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
-def say(sentence: str) -> None:
-    """A line of text, not wrapped: it may be read by a program."""
-    out().print(Text(sentence), soft_wrap=True)
+def say(text: str, hang: int = 0, style: str = "") -> None:
+    """Text, no wider than the terminal; what is wrapped goes on in column ``hang``. A style colours its first word."""
+    tell(out(), text, hang, style)
+
+
+def tell(console: Console, text: str, hang: int = 0, style: str = "") -> None:
+    """Text on a console, likewise."""
+    lines = Text("\n".join(wrap(each, console.width, hang) for each in text.split("\n")))
+    lines.stylize(style, 0, len(text) - len(text.lstrip(" ").partition(" ")[2]))
+    console.print(lines, soft_wrap=True)
+
+
+#: What is not broken: a word, be it longer than a line, and a command, which may be copied from the screen.
+_WORD = re.compile(r"(\s*)(`[^`]*`\S*|hub(?: [a-z][a-z-]*){1,2}(?: --[a-z-]+| [A-Z]\b| \d{1,9}\b)*\S*|\S+)")
+
+
+def wrap(line: str, room: int, hang: int = 0) -> str:
+    """A line as several, each no wider than the room."""
+    lines = [""]
+    for blanks, word in _WORD.findall(line):
+        if lines[-1].strip() and cell_len(lines[-1] + blanks + word) > room:
+            lines.append(" " * hang + word)
+        else:
+            lines[-1] += blanks + word
+    return "\n".join(lines)
 
 
 def document(value: Any) -> None:

@@ -25,6 +25,9 @@ SERVICES = (*NEEDED, "bib-watcher")
 #: Races told one by one; --json tells all that are late or start within a day.
 MOST_RACES = 10
 
+#: Columns of the words before what is told one by one.
+LABEL = 11
+
 #: Checks whose subject has lines of its own above.
 TOLD_BETTER = frozenset({"fresh", "outbox_drains"})
 
@@ -167,7 +170,6 @@ def stretched(spell: Sequence[Any]) -> str:
 
 
 def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
-    console = show.out()
     lines = troubles(facts, races)
     unloaded = sum(race.age is None for race in races)
     people = sum(partner.people for partner in facts.partners)
@@ -177,30 +179,30 @@ def _tell(facts: Facts, races: Sequence[Freshness]) -> None:
         f"{people:,} people. " + ("Needs somebody:" if lines else "All is well.")
     )
     for each in lines:
-        console.print(f"  ! {each}", style="yellow", soft_wrap=True)
+        show.say(f"  ! {each}", 4, "yellow")
     if not facts.partners:
         show.say("Add a partner with `hub partner add`.")
         return
-    console.print()
-    columns = (">id", "*partner", "keys", ">races", ">people", ">race day", ">near", ">rest", ">late", ">calls")
+    show.say("")
+    columns = (">id", "*partner", "*keys", ">races", ">people", ">race day", ">near", ">rest", ">late", ">calls")
     show.table(None, columns, [_partner_line(partner, facts, races) for partner in _ordered(facts.partners, races)])
     _tell_races(races, facts)
-    console.print()
+    show.say("")
     alive = ", ".join(f"{name} {count}" for name, count in sorted(facts.services.items())) or "none"
-    show.say(f"services   {alive}")
+    show.say(f"services   {alive}", LABEL)
     open_runs = ", ".join(f"{each['runs']:,} {each['sync_class']} {each['state']}" for each in facts.runs) or "none"
-    show.say(f"open runs  {open_runs}")
+    show.say(f"open runs  {open_runs}", LABEL)
     if facts.backfills:
         history = ", ".join(f"{each['partners']} {each['state']}" for each in facts.backfills)
-        show.say(f"backfills  {history}")
+        show.say(f"backfills  {history}", LABEL)
     failed = ", ".join(f"{each['runs']:,} {each['code']}" for each in facts.failures) or "none"
-    show.say(f"failed     {failed} (24 h)")
+    show.say(f"failed     {failed} (24 h)", LABEL)
     aside = ", ".join(f"{each['provider']} {each['rows']:,} {each['reason']}" for each in facts.quarantine) or "none"
-    show.say(f"quarantine {aside}")
+    show.say(f"quarantine {aside}", LABEL)
     if facts.replays:
         again = ", ".join(f"{each['what']} {each['finished']:,} of {each['items']:,}" for each in facts.replays)
-        show.say(f"replays    {again}")
-    show.say(f"outbox     {facts.outbox:,} waiting; newest change {facts.newest_feed_id:,}")
+        show.say(f"replays    {again}", LABEL)
+    show.say(f"outbox     {facts.outbox:,} waiting; newest change {facts.newest_feed_id:,}", LABEL)
     show.say(f"archive    {show.size(facts.archive_bytes)}")
 
 
@@ -256,7 +258,8 @@ def _partner_line(partner: Partner, facts: Facts, races: Sequence[Freshness]) ->
     ages = (worst(mine, *each) for each in ((Pace.RACEDAY,), (Pace.NEAR,), (Pace.ROUTINE, Pace.LONG, Pace.TAIL)))
     keys = {key.fingerprint for key in partner.keys}
     calls = [each for each in facts.budgets if each["fingerprint"] in keys]
-    states = sorted({key.state for key in partner.keys}) if partner.is_enabled else ["disabled"]
+    in_use = {key.state for key in partner.keys if not key.is_replaced}
+    states = sorted(in_use) if partner.is_enabled else ["disabled"]
     return (
         partner.partner_id,
         partner.name,

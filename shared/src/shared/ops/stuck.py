@@ -196,13 +196,13 @@ def _shower(shelf: Shelf) -> Callable[..., None]:
             return
         for name, value in facts.items():
             if name == "registration_ids":
-                show.say(
-                    f"{'people':<16} {len(value):,}: {', '.join(sorted(value, key=lambda each: (len(each), each)))}"
-                )
+                ids = ", ".join(sorted(value, key=lambda each: (len(each), each)))
+                show.say(f"{'people':<16} {len(value):,}: {ids}", 17)
             elif isinstance(value, dict | list):
-                show.say(f"{name:<16} {orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()}")
+                show.say(f"{name:<16} {orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()}", 17)
             elif value is not None:
-                show.say(f"{name:<16} {show.stamp(value) if isinstance(value, datetime) else show.clean(str(value))}")
+                text = show.stamp(value) if isinstance(value, datetime) else show.clean(str(value))
+                show.say(f"{name:<16} {text}", 17)
 
     return show_
 

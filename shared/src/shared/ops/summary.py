@@ -48,10 +48,17 @@ def summary(
 
 def _tell(found: dict[str, Any]) -> None:
     rows = [
-        (each["timing_partner_id"], each["races"], each["events"], each["participants"], len(each["errors"]) or "")
+        (
+            each["timing_partner_id"],
+            each["name"],
+            each["races"],
+            each["events"],
+            each["participants"],
+            len(each["errors"]) or "",
+        )
         for each in found["detailed_results"]
     ]
-    show.table(None, (">partner", ">races", ">events", ">people", ">failed"), rows)
+    show.table(None, (">id", "*partner", ">races", ">events", ">people", ">failed"), rows)
     runs, changed = found["runs"], found["rows"]
     show.say(
         f"Last {found['hours']:g} h: {show.many(runs['completed'], 'run')} completed, {runs['failed']:,} failed, "
@@ -60,4 +67,4 @@ def _tell(found: dict[str, Any]) -> None:
     )
     for each in found["failed_syncs"]:
         for error in each["errors"]:
-            show.say(f"Not made good: {error} (partner {each['timing_partner_id']}).")
+            show.say(f"Not made good: {error} (partner {each['timing_partner_id']}, {show.clean(each['name'])}).")

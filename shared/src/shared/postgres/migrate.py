@@ -116,9 +116,11 @@ async def _refuse_old_tables(connection: "asyncpg.Connection[Any]") -> None:
         "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass('public.' || name) IS NOT NULL", OLD_NAMES
     )
     if rows:
+        names = ", ".join(row["name"] for row in rows[:3])
+        more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
         raise Stop(
-            f"the database has tables of the former system ({', '.join(row['name'] for row in rows)}), and nothing was"
-            " changed; look what taking them over would do with `hub adopt --check`"
+            f"the database has tables of the former system ({names}{more}), and none of the hub's;"
+            " see what taking them over would do: `hub adopt --check`"
         )
 
 
@@ -133,13 +135,11 @@ async def require_current(url: str) -> None:
     with translated("reading the schema's version"):
         connection = await asyncpg.connect(url, timeout=10)
         try:
+            await _refuse_old_tables(connection)
             exists = await connection.fetchval("SELECT to_regclass('hub.schema_migrations') IS NOT NULL")
             rows = await connection.fetch("SELECT version, checksum FROM hub.schema_migrations") if exists else []
-            half_adopted = await connection.fetchval("SELECT to_regnamespace('hub_new') IS NOT NULL")
         finally:
             await connection.close()
-    if half_adopted:
-        raise Stop(UNDER_WAY)
     todo = pending(migrations(), {row["version"]: row["checksum"] for row in rows})
     if todo:
         raise Stop(f"the database's schema is {len(todo)} migration(s) behind; run `hub migrate`")

@@ -1,4 +1,4 @@
-"""The day's summary: what is stored, what was synced, what failed and was not made good. Counts and ids, nobody's name.
+"""The day's summary: what is stored, what was synced, what failed and was not made good. Counts and ids, no person.
 
 Its first keys are those of the former system's `runsignup_sync_summary.json`, which operators read with `jq`.
 """
@@ -45,12 +45,14 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
         now,
     )
     assert runs is not None
+    # What was done with a key that is out of use since is nothing to be made good.
     newest = await connection.fetch(
         """
-        SELECT * FROM (SELECT DISTINCT ON (subject) timing_partner_id, kind, race_id, state,
+        SELECT r.* FROM (SELECT DISTINCT ON (subject) timing_partner_id, credential_id, kind, race_id, state,
                 coalesce(error, error_code, state) AS error
             FROM sync_runs WHERE finished_at > $1 AND finished_at <= $2 AND state <> 'replaced'
-            ORDER BY subject, finished_at DESC) AS newest WHERE state IN ('failed', 'expired')
+            ORDER BY subject, finished_at DESC) AS r JOIN credentials c USING (credential_id)
+        WHERE r.state IN ('failed', 'expired') AND c.state <> 'disabled'
         ORDER BY timing_partner_id, length(race_id), race_id
         """,
         since,
@@ -67,6 +69,7 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
         " (SELECT count(*) FROM held_removals WHERE resolved_at IS NULL) AS held_removals"
     )
     assert stuck is not None
+    names = await _names(connection)
     return {
         "sync_time": now,
         "duration_seconds": round(runs["seconds"], 1),
@@ -74,14 +77,32 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
         "total_events": sum(row["events"] for row in stored),
         "total_participants": sum(row["participants"] for row in stored),
         "timing_partners_synced": len(runs["synced"]),
-        "failed_syncs": [{"timing_partner_id": key, "errors": each} for key, each in sorted(errors.items())],
-        "detailed_results": [{**dict(row), "errors": errors.get(row["timing_partner_id"], [])} for row in stored],
+        "failed_syncs": [
+            {"timing_partner_id": key, "name": names.get(key), "errors": each} for key, each in sorted(errors.items())
+        ],
+        "detailed_results": [
+            {
+                **dict(row),
+                "name": names.get(row["timing_partner_id"]),
+                "errors": errors.get(row["timing_partner_id"], []),
+            }
+            for row in stored
+        ],
         "hours": hours,
         "runs": {name: runs[name] for name in ("completed", "failed", "expired")},
         "calls": runs["calls"],
         "rows": {name: runs[name] for name in ("added", "updated", "removed", "quarantined")},
         "open_items": dict(stuck),
     }
+
+
+async def _names(connection: Connection) -> dict[int, str]:
+    """Partners' names, where the role may read them: the scheduler's own, in a deployment with roles, may not."""
+    may = "SELECT has_column_privilege('public.timing_partners', 'company_name', 'SELECT')"
+    if not await connection.fetchval(may):
+        return {}
+    rows = await connection.fetch("SELECT timing_partner_id, company_name FROM public.timing_partners")
+    return {row["timing_partner_id"]: row["company_name"] for row in rows}
 
 
 def write(path: Path, summary: dict[str, Any]) -> None:

@@ -52,7 +52,8 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys: pytest.CaptureFixtu
     assert result == 2
     assert out == ""
     assert err.startswith("hub: ")
-    assert err.count("\n") == 1
+    assert err.count("hub: ") == 1
+    assert all(len(line) <= 80 for line in err.splitlines())
     assert SECRET not in err
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.ops.show import clean, fit, length, many, since, size
+from shared.ops.show import clean, fit, length, many, since, size, wrap
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,24 @@ def test_elastic_columns_give_way_the_widest_first() -> None:
 
 def test_an_elastic_column_keeps_six_characters() -> None:
     assert fit(["id", "*name"], [90, 30], 80) == [90, 6]
+
+
+def test_a_line_that_fits_is_left_as_it_is() -> None:
+    assert wrap("  a  | ▁▂ |  b", 80) == "  a  | ▁▂ |  b"
+
+
+def test_a_longer_line_goes_on_where_it_is_told_and_breaks_no_word_and_no_command() -> None:
+    text = (
+        "label  one two three, then `hub adopt --check`, see: hub sync --race R or 018f7d3a-0000-7000-8000-000000000001"
+    )
+    assert wrap(text, 27, hang=7).split("\n") == [
+        "label  one two three, then",
+        "       `hub adopt --check`,",
+        "       see:",
+        "       hub sync --race R or",
+        "       018f7d3a-0000-7000-8000-000000000001",  # too long for any line, and whole
+    ]
+
+
+def test_wide_letters_count_as_what_they_take() -> None:
+    assert wrap("走る 走る", 8) == "走る\n走る"
