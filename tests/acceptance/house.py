@@ -46,9 +46,11 @@ Command = Callable[[str, dict[str, str]], tuple[tuple[str, ...], dict[str, str]]
 
 
 def as_it_is(service: str, environment: dict[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """`python -m fetcher`, in the database as its own role."""
-    url = under(environment["HUB_DATABASE_URL"], f"hub_{service}")
-    return (sys.executable, "-m", service), environment | {"HUB_DATABASE_URL": url}
+    """`python -m fetcher`, in the database as its own role, and with the secret key if it needs that."""
+    own = environment | {"HUB_DATABASE_URL": under(environment["HUB_DATABASE_URL"], f"hub_{service}")}
+    if service in {"writer", "bib_watcher"}:
+        del own["HUB_SECRET_KEY"]
+    return (sys.executable, "-m", service), own
 
 
 @dataclass(slots=True)

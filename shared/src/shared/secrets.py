@@ -11,6 +11,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.errors import Misconfigured, Never
 
+#: Said by whoever needs the key and was not given it.
+NO_KEY = "HUB_SECRET_KEY is not set; make one with: openssl rand -base64 32, and keep it safe"
+
 NONCE_BYTES = 12
 KEY_BYTES = 32
 

@@ -4,9 +4,10 @@ from uuid import UUID
 
 import pytest
 
+from fetcher.app import run
 from shared.contracts import SyncRequest
 from shared.domain.run import Kind, State
-from shared.errors import Never
+from shared.errors import Misconfigured, Never
 from shared.postgres import Database
 from shared.postgres.credentials import seal_new
 from shared.providers.port import Consequence
@@ -85,7 +86,7 @@ async def test_a_request_with_the_key_of_another_partner_is_never(
 async def test_a_key_that_cannot_be_opened_ends_its_run(
     database: Database, house: House, tenant: Tenant, provider: Provider
 ) -> None:
-    house.sealer = Sealer(bytes(range(32)))
+    house.key = Sealer(bytes(range(32)))
     with pytest.raises(Never, match="HUB_SECRET_KEY"):
         await fetch(house, provider, await a_request(database, tenant))
     end = published(house)[1]
@@ -93,3 +94,9 @@ async def test_a_key_that_cannot_be_opened_ends_its_run(
     assert end.failure is not None
     assert (end.failure.code, end.failure.consequence) == ("sealed_otherwise", Consequence.NEVER)
     assert (await the_run(database))["state"] != State.RUNNING
+
+
+async def test_a_fetcher_without_the_secret_key_says_so_when_it_starts(house: House) -> None:
+    house.key = None
+    with pytest.raises(Misconfigured, match="HUB_SECRET_KEY is not set"):
+        await run(house)

@@ -28,6 +28,16 @@ def test_no_password_has_a_default() -> None:
     assert re.findall(r"^\w*(?:PASSWORD|SECRET|KEY)=\S", EXAMPLE, re.MULTILINE) == []
 
 
+def test_the_secret_key_is_given_to_nobody_who_opens_no_partners_key() -> None:
+    assert "*key" not in BLOCKS["writer"] + BLOCKS["bib-watcher"]
+    assert COMPOSE.count("${HUB_SECRET_KEY") == 1
+    assert "HUB_SECRET_KEY" in COMPOSE.partition("x-key: &key\n")[2].partition("\n\n")[0]
+    local = (ROOT / "k8s" / "overlays" / "local" / "kustomization.yaml").read_text()
+    literals = dict(re.findall(r"name: ([a-z-]+)[,\n]\s+literals:(.+?(?=\n  -|$))", local, re.DOTALL))
+    given = {name for name, each in literals.items() if "*key" in each or "&key" in each}
+    assert given == {"scheduler", "fetcher", "operator"}
+
+
 def test_nothing_but_grafana_is_published_beyond_this_host() -> None:
     published = {name: re.findall(r'ports: \["([^"]+)"\]', block) for name, block in BLOCKS.items()}
     beyond = [name for name, ports in published.items() if any(not each.startswith("127.0.0.1:") for each in ports)]

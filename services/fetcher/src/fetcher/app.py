@@ -22,6 +22,7 @@ async def run(
 ) -> None:
     """Handle sync requests, nearest class first, until the house is stopping; ``opened`` opens a platform's client."""
     settings = settings or load(FetcherSettings)
+    house.sealer()  # without it no key would open: said at the start
     ledger = Ledger(house.database, settings)
     gate = Gate(ledger, house.clock, house.bells)
     clients = {name: opened(name, house.settings, timeout_seconds=settings.call_seconds) for name in PROVIDERS}

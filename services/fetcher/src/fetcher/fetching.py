@@ -177,7 +177,7 @@ async def _ask(run: Run, call: Call, read: Callable[[Answer], Page], endpoint: s
         if not await store.going(house.database, run.claimed, run.request.deadline_seconds, now, now + run.lease):
             raise LeaseLost
 
-    credential = run.stored.open(run.house.sealer)
+    credential = run.stored.open(run.house.sealer())
     return await run.caller.ask(Question(call, read, endpoint, credential, run.wish, going))
 
 

@@ -37,6 +37,7 @@ SUMMARISE_EVERY = timedelta(hours=1)
 async def run(house: House, settings: SchedulerSettings | None = None) -> None:
     """Do what is due when it is, and look each second or as soon as something is told, until the house is stopping."""
     settings = settings or load(SchedulerSettings)
+    house.sealer()  # without it a key that comes by SQL would stay in clear: said at the start
     bell = house.bells.bell("asked", "credential", "due")
 
     async def on_sync_completed(_delivery: Delivery) -> None:

@@ -39,7 +39,7 @@ async def tick(house: House, settings: SchedulerSettings, seen: Look = EVERYTHIN
     now = house.clock.now()
     if seen.keys:
         async with house.database.transaction("sealing new keys") as connection:
-            await seal_new(connection, house.sealer, now)
+            await seal_new(connection, house.sealer(), now)
     if seen.keys or seen.discoveries:
         await _discover(house, settings, now)
     if seen.runs:

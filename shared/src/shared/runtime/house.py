@@ -8,8 +8,9 @@ from uuid import UUID
 
 from shared.bus.port import Bus
 from shared.clock import Clock
+from shared.errors import Misconfigured
 from shared.postgres import Database
-from shared.secrets import Sealer
+from shared.secrets import NO_KEY, Sealer
 from shared.settings import Settings
 
 
@@ -41,10 +42,16 @@ class House:
     random: Random
     database: Database
     bus: Bus
-    sealer: Sealer
+    key: Sealer | None  # of who is given the secret key: scheduler and fetcher
     bells: Bells = field(default_factory=Bells)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     beat: Callable[[str], None] = lambda _loop: None  # a loop says that it is alive
+
+    def sealer(self) -> Sealer:
+        """What seals and opens partners' keys; raises Misconfigured when this process was not given the secret key."""
+        if self.key is None:
+            raise Misconfigured(NO_KEY)
+        return self.key
 
     def new_id(self) -> UUID:
         """A random identifier, from the randomness that was passed in."""

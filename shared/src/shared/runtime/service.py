@@ -28,7 +28,7 @@ from shared.postgres.migrate import migrate, require_current
 from shared.runtime.house import House
 from shared.runtime.relay import relay
 from shared.runtime.traced import TracedBus
-from shared.secrets import Sealer, new_key
+from shared.secrets import NO_KEY, Sealer, new_key
 from shared.settings import Settings
 from shared.telemetry import metrics
 from shared.telemetry.health import Health, serve
@@ -159,12 +159,13 @@ async def open_house(
             if clock is None:
                 clock = SystemClock()
                 await database.set_clock(clock)
-            sealer = sealer_of(settings, embedded is not None)
+            is_given = embedded is not None or settings.secret_key is not None
+            key = sealer_of(settings, embedded is not None) if is_given else None
             bus = await open_bus(settings, clock, random)
             end_tracing = configure_tracing(name, settings.otlp_endpoint) if settings.otlp_endpoint else None
             try:
                 traced = TracedBus(bus) if end_tracing else bus
-                yield House(settings, clock, random, database, traced, sealer, beat=Health.beat)
+                yield House(settings, clock, random, database, traced, key, beat=Health.beat)
             finally:
                 await bus.close()
                 if end_tracing:
@@ -210,7 +211,7 @@ def secret_key(settings: Settings, embedded: bool) -> str:
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value()
     if not embedded:
-        raise Misconfigured("HUB_SECRET_KEY is not set; make one with: openssl rand -base64 32, and keep it safe")
+        raise Misconfigured(NO_KEY)
     path: Path = settings.home / "secret.key"
     if not path.exists():
         path.touch(mode=0o600)

@@ -69,7 +69,7 @@ class Demo:
                     each.form,
                 )
                 self.ids[each.key] = partner_id
-            await seal_new(connection, self.house.sealer, self.house.clock.now())
+            await seal_new(connection, self.house.sealer(), self.house.clock.now())
         self.screen.say(f"Onboarded {len(self.partners)} timing partners; their keys are sealed.")
 
     async def load(self) -> None:
