@@ -252,3 +252,24 @@ async def test_ranges_of_bibs_are_kept_with_the_events_of_the_run_that_read_them
     assert await kept({"1": [(1, 99), (200, 299)], "2": [], "9": [(1, 2)]}) == ["[[1, 99], [200, 299]]", "[]", None]
     assert await kept({}) == ["[[1, 99], [200, 299]]", "[]", None]  # not read this time
     assert await kept({"1": [], "2": [(5, 6)]}) == ["[]", "[[5, 6]]", None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "asked_then", "due_then"),
+    [
+        (600, 0, 60),  # asks joined it, or it waited between its calls: what it brings is ten minutes old
+        (-5, -5, 55),  # asked for, and called a moment later
+        (None, None, 660),  # to be asked for anyway, whatever this run brings
+    ],
+)
+async def test_the_next_round_is_due_an_interval_after_what_this_one_knows(
+    database: Database, asked: float | None, asked_then: float | None, due_then: float
+) -> None:
+    tenant = await a_partner(database)
+    last_asked_at = None if asked is None else at(asked)
+    due = at(660 if asked is None else asked + 60)
+    await a_race(database, tenant, last_asked_at=last_asked_at, next_due_at=due)
+    await fakes.write(fakes.a_house(database), an_end(tenant, await a_run(database, tenant), ()))
+    row = await database.fetchrow("SELECT last_asked_at, next_due_at FROM race_sync")
+    assert row is not None
+    assert tuple(row) == (None if asked_then is None else at(asked_then), at(due_then))

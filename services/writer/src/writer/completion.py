@@ -143,10 +143,16 @@ async def _move_cursor(
 
 
 async def _confirm(connection: Connection, place: store.Place, end: SyncFetched, *, full: bool) -> None:
-    """The provider's state was seen, as of the run's first call."""
+    """The provider's state was seen, as of the run's first call: the next round is due an interval after that.
+
+    A run that waited between its calls, or that later asks joined, brings what was true long before it was last asked
+    for. Who hears of it waits no longer for the next round because of that.
+    """
     await connection.execute(
         """
         UPDATE race_sync SET last_confirmed_at = greatest(last_confirmed_at, $4), failures = 0,
+            next_due_at = next_due_at - greatest(last_asked_at - greatest(last_confirmed_at, $4), interval '0'),
+            last_asked_at = last_asked_at - greatest(last_asked_at - greatest(last_confirmed_at, $4), interval '0'),
             state = CASE state WHEN 'refused' THEN 'active' ELSE state END, state_reason = NULL,
             last_full_at = CASE WHEN $5 THEN greatest(last_full_at, $4) ELSE last_full_at END
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
