@@ -163,8 +163,11 @@ async def test_a_partner_and_a_race_have_cadences_of_their_own_until_they_are_re
     for words in ("--set colour=red", "--set near_hours=-1", "--reset --set near_hours=1"):
         assert (await known("cadence", "--race", "70", *words.split())).code == 2
     assert (await known("cadence", "--set", "near_hours=1")).code == 2
+    await database.execute("UPDATE race_sync SET next_due_at = 'infinity', state = 'active'")
     await known("cadence", "--race", "70", "--reset")
     assert len((await known("cadence", "--json")).document["own"]) == 1
+    looked_at_again = "SELECT next_due_at < 'infinity' FROM race_sync WHERE race_id = '70'"
+    assert await database.fetchval(looked_at_again), "the scheduler reckons with the other cadence at once"
 
 
 async def test_a_refused_key_makes_a_sync_of_everything_partly_done(known: Hub, database: Database) -> None:

@@ -404,6 +404,21 @@ async def test_a_request_that_no_fetcher_began_is_sent_again(
     assert len(await requests(database)) == 1  # and again only after as long again
 
 
+@pytest.mark.parametrize("state", [State.QUEUED, State.REQUESTED])
+async def test_a_request_whose_key_was_deleted_ends_and_is_not_sent_again(
+    database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant, state: State
+) -> None:
+    await a_race(database, tenant, next_due_at=at(9999), last_asked_at=NOON)
+    run_id = await a_run(database, tenant, state=state, deadline_at=None)
+    await database.execute("DELETE FROM public.partner_provider_credentials")
+    clock.pass_(601)
+    await tick(house, SETTINGS)
+    row = await database.fetchrow("SELECT state, error_code FROM sync_runs WHERE run_id = $1", run_id)
+    assert row is not None
+    assert tuple(row) == ("failed", "key_deleted")
+    assert await requests(database) == []
+
+
 @pytest.mark.parametrize("state", [State.QUEUED, State.COMPLETED, State.FAILED])
 async def test_what_waits_in_the_database_or_has_ended_does_not_expire(
     database: Database, clock: fakes.ManualClock, house: House, tenant: Tenant, state: State

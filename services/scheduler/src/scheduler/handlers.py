@@ -152,15 +152,18 @@ async def _give_up(house: House, *, deadline_before: datetime, begun_before: dat
     now = house.clock.now()
     async with house.database.connection("looking for overdue runs") as connection:
         candidates = await store.overdue(connection, deadline_before, begun_before)
-    ending = Ending(State.EXPIRED, "expired", "not complete by its deadline; its race is asked for again")
+    late = Ending(State.EXPIRED, "expired", "not complete by its deadline; its race is asked for again")
+    keyless = Ending(State.FAILED, "key_deleted", "its key was deleted before it could be fetched")
     for run in candidates:
         provider = by_id(run.provider_id).name
         async with house.database.transaction("giving up an overdue run") as connection:
             if not await store.still_overdue(connection, run, deadline_before, begun_before):
                 continue
+            ending = late if run.has_key else keyless
             await finish_run(
                 connection, run.run_id, ending, provider=provider, source=SOURCE, message_id=house.new_id(), now=now
             )
-            await store.make_due(connection, run, now)
-        metrics.runs_finished.labels(provider, run.kind, State.EXPIRED).inc()
+            if run.has_key:
+                await store.make_due(connection, run, now)
+        metrics.runs_finished.labels(provider, run.kind, ending.state).inc()
     return len(candidates)

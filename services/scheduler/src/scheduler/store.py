@@ -183,20 +183,25 @@ class Overdue:
     kind: str
     reason: str
     credential_id: int
+    has_key: bool
 
+
+#: Whose key was deleted can never be fetched: no request of it is sent again.
+KEYLESS = "NOT EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = sync_runs.credential_id)"
 
 #: Past its deadline; a run that began and has none (yet) counts by another instant. A replay's run ends with its items.
-OVERDUE = """
+OVERDUE = f"""
     kind <> 'replay' AND (state IN ('requested', 'running', 'fetched') AND deadline_at < $1
-        OR state IN ('running', 'fetched') AND coalesce(deadline_at, greatest(started_at, requested_at)) < $2)
+        OR state IN ('running', 'fetched') AND coalesce(deadline_at, greatest(started_at, requested_at)) < $2
+        OR state IN ('queued', 'requested') AND {KEYLESS})
 """
 
 
 async def overdue(connection: Connection, now: datetime, begun_before: datetime) -> list[Overdue]:
     """Candidates to give up, oldest first; nothing is locked yet."""
     rows = await connection.fetch(
-        "SELECT run_id, provider_id, timing_partner_id, race_id, kind, reason, credential_id FROM sync_runs"  # noqa: S608
-        f" WHERE {OVERDUE} ORDER BY requested_at LIMIT {PORTION}",
+        "SELECT run_id, provider_id, timing_partner_id, race_id, kind, reason, credential_id,"  # noqa: S608
+        f" NOT {KEYLESS} AS has_key FROM sync_runs WHERE {OVERDUE} ORDER BY requested_at LIMIT {PORTION}",
         now,
         begun_before,
     )

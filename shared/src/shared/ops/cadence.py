@@ -11,6 +11,7 @@ from shared.ops import show
 from shared.ops.desk import Desk, at_desk
 from shared.ops.failing import WrongUsage
 from shared.ops.selecting import choose_partners, choose_races
+from shared.postgres.pool import notify
 from shared.settings import load
 
 
@@ -51,6 +52,8 @@ def cadence(
             )
         elif change:
             await _keep(desk, owners, race or "", change)
+        if reset or change:
+            await _reckon(desk, owners, race or "")
         rows = await desk.database.fetch(
             "SELECT timing_partner_id AS partner_id, nullif(race_id, '') AS race_id, settings FROM cadences"
             " WHERE ($1::int[] IS NULL OR timing_partner_id = ANY($1)) AND ($2::text IS NULL OR race_id IN ('', $2))"
@@ -94,13 +97,20 @@ async def _keep(desk: Desk, owners: list[int], race_id: str, words: list[str]) -
             race_id,
             orjson.dumps(kept).decode(),
         )
-        await desk.database.execute(
+
+
+async def _reckon(desk: Desk, owners: list[int], race_id: str) -> None:
+    """Let the scheduler look at the races again, and plan the hours to come anew."""
+    async with desk.database.transaction("reckoning with another cadence") as connection:
+        await connection.execute(
             "UPDATE race_sync SET next_due_at = least(next_due_at, $3)"
-            " WHERE timing_partner_id = $1 AND ($2 = '' OR race_id = $2) AND state = 'active'",
-            owner,
+            " WHERE timing_partner_id = ANY($1) AND ($2 = '' OR race_id = $2) AND state = 'active'",
+            owners,
             race_id,
             desk.clock.now(),
         )
+        await notify(connection, "due")
+        await notify(connection, "races")
 
 
 def _tell(rows: list[dict[str, Any]], json: bool) -> None:
