@@ -8,6 +8,9 @@
 Messages say what happened, to what (ids), and what to do. Never a person, a secret or a response body.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SyncError(Exception):
     """Something in the sync went wrong; the leaf says what follows."""
@@ -39,3 +42,12 @@ class Stop(SyncError):
 
 class Misconfigured(Stop):
     """A setting is missing or unusable; the message names it and says what to put there."""
+
+
+@contextmanager
+def advised(remedy: str) -> Iterator[None]:
+    """What whoever starts should do when it is not there yet, behind what is said of that."""
+    try:
+        yield
+    except Later as error:
+        raise Later(f"{error}; {remedy}") from None

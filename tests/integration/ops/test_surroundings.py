@@ -20,6 +20,13 @@ async def test_a_database_that_cannot_be_reached_is_one_sentence_with_the_next_s
         assert "HUB_DATABASE_URL" in result.sentence
 
 
+async def test_services_that_find_no_database_or_no_broker_say_what_to_do(hub: Hub, tmp_path: Path) -> None:
+    result = await Hub(tmp_path, HUB_DATABASE_URL=NOWHERE)("up")
+    assert (result.code, "HUB_DATABASE_URL" in result.sentence) == (1, True)
+    result = await hub("up", HUB_AMQP_URL=f"amqp://hub:{SECRET}@127.0.0.1:1/")
+    assert (result.code, "HUB_AMQP_URL" in result.sentence) == (1, True)
+
+
 async def test_a_database_address_that_is_none_is_a_wrong_setting(tmp_path: Path) -> None:
     result = await Hub(tmp_path, HUB_DATABASE_URL=f"postgresql://operator:{SECRET}/x@127.0.0.1:1/hub")("status")
     assert result.code == 2

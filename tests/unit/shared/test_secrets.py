@@ -109,7 +109,7 @@ def test_a_key_of_another_length_or_spelling_is_refused_without_its_value(text: 
     with pytest.raises(Misconfigured) as caught:
         Sealer.from_text(text)
 
-    assert str(caught.value) == "HUB_SECRET_KEY must be 32 bytes in base64; make one with: openssl rand -base64 32"
+    assert str(caught.value) == "HUB_SECRET_KEY must be 32 bytes in base64; make one with `openssl rand -base64 32`"
     assert caught.value.__cause__ is None
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import Later, Never, Stop
+from shared.errors import Never, Stop
 from shared.ops import show
-from shared.ops.desk import address_of, place
+from shared.ops.desk import address_of, reaching
 from shared.ops.failing import WrongUsage
 from shared.postgres.adopting import adoption
 from shared.postgres.adopting.looking import OLD, Found
@@ -61,10 +61,8 @@ def adopt(
 async def _run(*, check: bool, undo: bool, zone: str | None, runsignup: int | None, yes: bool, json: bool) -> int:
     settings = load(Settings)
     async with address_of(settings) as (address, embedded):
-        try:
+        with reaching(address):
             state = await adoption.state(address)
-        except Later as error:
-            raise Later(f"{error}; start {place(address)}, or correct HUB_DATABASE_URL") from None
         if undo:
             return await _undo(address, sealer_of(settings, embedded), yes, json)
         if state in {"nothing", "ours", "adopted"}:

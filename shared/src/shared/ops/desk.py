@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from shared.clock import SystemClock
-from shared.errors import Later, Misconfigured
+from shared.errors import Later, Misconfigured, advised
 from shared.postgres import Database
 from shared.postgres.beats import living
 from shared.postgres.embedded import EmbeddedPostgres
@@ -68,6 +68,11 @@ def place(address: str) -> str:
     return f"{parts.hostname}:{parts.port or 5432}" if parts.hostname else "the embedded one"
 
 
+def reaching(address: str) -> AbstractContextManager[None]:
+    """Where a database is reached for the first time: one that does not answer has to be started, or is another."""
+    return advised(f"start {place(address)}, or correct HUB_DATABASE_URL")
+
+
 @asynccontextmanager
 async def address_of(settings: Settings) -> AsyncIterator[tuple[str, bool]]:
     """The database's address, and whether it is the embedded one, which is started for the time it is needed."""
@@ -95,13 +100,11 @@ async def open_desk(settings: Settings | None = None) -> AsyncIterator[Desk]:
     """Open the database, its schema checked (the embedded one is migrated). Raises Later, Stop."""
     settings = settings or load(Settings)
     async with address_of(settings) as (address, embedded):
-        try:
+        with reaching(address):
             if embedded:
                 await migrate(address)
             await require_current(address)
             database = await Database.connect(address, size=2, name="hub:operator")
-        except Later as error:
-            raise Later(f"{error}; start {place(address)}, or correct HUB_DATABASE_URL") from None
         try:
             clock = SystemClock()
             await database.set_clock(clock)

@@ -16,6 +16,10 @@ PORTION = 1000
 LOOK_SECONDS = 0.5
 
 
+#: Fields that say nothing beside a change's word, unless their values are asked for.
+UNTOLD = frozenset({"provider_modified_at", "removed_reason"})
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("changes")(changes)
@@ -130,7 +134,7 @@ def text(row: Any, *, values: bool) -> str:
     told = (
         ", ".join(f"{name}: {_value(before)} → {_value(after)}" for name, (before, after) in sorted(fields.items()))
         if values
-        else ", ".join(sorted(fields))
+        else ", ".join(sorted(set(fields) - UNTOLD))
     )
     where = f"race {row['race_id']} event {row['event_id']} registration {row['registration_id']}"
     return f"{row['feed_id']:>8} {show.clean(row['event']):<11} {where}  {told}".rstrip()

@@ -70,7 +70,9 @@ def _read(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise WrongUsage(f"the file cannot be read ({type(error).__name__})") from None
+        raise WrongUsage(
+            f"the file cannot be read ({type(error).__name__}); name another one, or - for standard input"
+        ) from None
 
 
 def parse(raw: bytes) -> Iterator[Entry]:

@@ -122,7 +122,9 @@ def read_secret(secret: str | None, secret_file: Path | None) -> str:
         try:
             return secret_file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise WrongUsage(f"the secret file cannot be read ({type(error).__name__})") from None
+            raise WrongUsage(
+                f"the secret file cannot be read ({type(error).__name__}); name another, or leave it out and be asked"
+            ) from None
     if secret == "-":  # noqa: S105 — the dash is no secret
         return sys.stdin.read().strip()
     if secret is not None:

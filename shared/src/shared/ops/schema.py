@@ -7,9 +7,9 @@ import typer
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from shared.errors import Later, Misconfigured
+from shared.errors import Misconfigured
 from shared.ops import show
-from shared.ops.desk import address_of, place
+from shared.ops.desk import address_of, reaching
 from shared.postgres.migrate import Migration, migrate, require_current
 from shared.postgres.roles import grant
 from shared.settings import SOURCES, Settings, load
@@ -62,14 +62,13 @@ def migrate_(
 
 async def _check() -> tuple[list[Migration], list[str]]:
     async with address_of(load(Settings)) as (address, _):
-        await require_current(address)
+        with reaching(address):
+            await require_current(address)
     return [], []
 
 
 async def _migrate() -> tuple[list[Migration], list[str]]:
     passwords = load(RoleSettings).by_role()
     async with address_of(load(Settings)) as (address, _):
-        try:
+        with reaching(address):
             return await migrate(address), await grant(address, passwords)
-        except Later as error:
-            raise Later(f"{error}; start {place(address)}, or correct HUB_DATABASE_URL") from None

@@ -39,7 +39,7 @@ def summary(
         try:
             write(file, found)
         except OSError as error:
-            raise WrongUsage(f"the file cannot be written ({type(error).__name__})") from None
+            raise WrongUsage(f"the file cannot be written ({type(error).__name__}); say another with --file") from None
     if json:
         show.document(found)
     elif file is None:

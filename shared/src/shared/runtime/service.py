@@ -20,7 +20,7 @@ import structlog
 from shared.bus.lanes import Handled
 from shared.bus.port import Bus
 from shared.clock import Clock, SystemClock
-from shared.errors import Later, Misconfigured, Stop, SyncError
+from shared.errors import Later, Misconfigured, Stop, SyncError, advised
 from shared.postgres import Database
 from shared.postgres.beats import record_beat, retire
 from shared.postgres.embedded import EmbeddedPostgres
@@ -153,15 +153,17 @@ async def open_house(
         address = await asyncio.to_thread(embedded.__enter__)
         await migrate(address)
     try:
-        await require_current(address)
-        database = await Database.connect(address, size=settings.database_connections, name=f"hub:{name}")
+        with advised("start the database, or correct HUB_DATABASE_URL"):
+            await require_current(address)
+            database = await Database.connect(address, size=settings.database_connections, name=f"hub:{name}")
         try:
             if clock is None:
                 clock = SystemClock()
                 await database.set_clock(clock)
             is_given = embedded is not None or settings.secret_key is not None
             key = sealer_of(settings, embedded is not None) if is_given else None
-            bus = await open_bus(settings, clock, random)
+            with advised("start RabbitMQ, or correct HUB_AMQP_URL"):
+                bus = await open_bus(settings, clock, random)
             end_tracing = configure_tracing(name, settings.otlp_endpoint) if settings.otlp_endpoint else None
             try:
                 traced = TracedBus(bus) if end_tracing else bus
