@@ -374,15 +374,15 @@ async def fail(ledger: Ledger, wish: Wish, start: float) -> None:
 async def test_a_key_whose_calls_fail_three_times_running_rests_the_longer_the_fuller_its_hour_is(
     database: Database,
 ) -> None:
-    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=6))
+    ledger, wish = Ledger(database, SETTINGS), a_wish(await a_key(database, "ours", limit=4))
     for start in (0, 2, 4):
         await fail(ledger, wish, start)
-    rested = at(5) + REST / 2  # 3 of 6 are spent
+    rested = at(5) + REST / 2  # 3 of 4 are spent
     assert await ledger.reserve(wish, at(6)) == Postpone(rested, "failing")
     fourth = await ledger.reserve(wish, rested)
     assert isinstance(fourth, Granted)
     await ledger.rest(wish, rested)  # now one failure is enough
-    assert await ledger.reserve(wish, rested) == Postpone(rested + REST * 4 / 6, "failing")
+    assert await ledger.reserve(wish, rested) == Postpone(rested + REST, "failing")
 
 
 async def test_an_answer_ends_a_row_of_failures(database: Database) -> None:

@@ -325,7 +325,7 @@ async def test_a_throttled_key_puts_its_run_back_until_the_provider_said(
 async def test_a_key_whose_calls_keep_failing_puts_its_runs_back_for_a_rest(
     database: Database, house: House, tenant: Tenant, provider: Provider
 ) -> None:
-    await database.execute("UPDATE provider_keys SET calls_per_hour = 6")
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 4")
     request = await a_request(database, tenant)
     provider.before = {number: failing(Consequence.LATER) for number in (1, 2, 3)}
     for _ in provider.before:

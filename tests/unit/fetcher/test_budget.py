@@ -1,7 +1,7 @@
 """Whether a call may go out, most lasting obstacle first."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -138,9 +138,12 @@ def test_a_failure_or_two_are_tried_again_at_once() -> None:
 
 def test_a_key_whose_calls_go_on_failing_rests_the_longer_the_fuller_its_hour_is() -> None:
     assert rest_after(3, 1000, 1000) == rest_after(30, 1000, 1000) == REST
-    assert rest_after(3, 250, 1000) == REST / 4
+    assert rest_after(3, 750, 1000) == REST / 2
     assert rest_after(3, 1200, 1000) == REST  # a limit that has just shrunk
-    assert rest_after(3, 0, 1000) == timedelta()
+
+
+def test_a_key_that_has_calls_to_spare_spends_them_on_trying() -> None:
+    assert not any(rest_after(30, counting, 1000) for counting in (0, 250, 500))
 
 
 slots = st.lists(st.tuples(st.sampled_from((None, "ours", "theirs")), st.integers(-5, 5)), min_size=1, max_size=4).map(

@@ -93,18 +93,18 @@ def allowance(
 
 #: After so many failures one after the other a key's calls stand back, until one of them is answered.
 FAILURES_IN_A_ROW = 3
-#: For how long each time when all of the hour's calls are spent, and in proportion when fewer are.
+#: For how long each time when all of the hour's calls are spent.
 REST = timedelta(seconds=30)
 
 
 def rest_after(failures: int, counting: int, limit: int) -> timedelta:
-    """How long a key rests after so many of its calls failed one after the other.
+    """How long a key rests after so many of its calls failed one after the other: the longer, the fuller its hour is.
 
     While a provider fails, everybody asks again until there is an answer, and a stretched hour's budget and reserve
-    are gone when it is well (found by `make weekend`). The fuller the hour is, the longer the rest, so that about as
-    many calls are spent as on a good day; an hour with calls to spare spends them on trying.
+    are gone when it is well (found by `make weekend`). Up to half of the limit there are calls to spare for that.
     """
-    return REST * min(1.0, counting / limit) if failures >= FAILURES_IN_A_ROW else timedelta()
+    spent = min(1.0, counting / limit)
+    return REST * max(0.0, 2 * spent - 1) if failures >= FAILURES_IN_A_ROW else timedelta()
 
 
 def decide(situation: Situation, allowed: int, fingerprint: str) -> Go | Hold | Postpone:
