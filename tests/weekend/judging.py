@@ -14,6 +14,8 @@ from tests.weekend.play import Given, Played, Told
 LOOK = timedelta(seconds=5)
 #: The promises. An age is that of the provider's state as the hub last confirmed it.
 AGE_P99, BIB_P99, RECOVERY = 90.0, 75.0, 120.0
+#: So long, in seconds, what is late after the brown-out is late because of it.
+HEALING = 1800.0
 #: A bib of which no event came so long before the end is lost: on a race day, and otherwise.
 SOON, LATER = timedelta(minutes=5), timedelta(minutes=70)
 #: The former system's way: so many calls for each event and minute of its window.
@@ -164,14 +166,12 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
                 else (moment - script.loads_from).total_seconds()
             )
             aged = Aged(moment, partner, age, played.promised(partner, moment))
-            if first_bad <= moment < last_bad + timedelta(seconds=RECOVERY):
-                verdict.in_brown_out.append(aged)
-                if moment >= last_bad and age > (aged.promised or AGE_P99):
-                    verdict.recovered_after = max(verdict.recovered_after, (moment - last_bad).total_seconds())
-            else:
-                verdict.ages.append(aged)
-                if last_bad <= moment < last_bad + timedelta(minutes=30) and age > (moment - last_bad).total_seconds():
-                    verdict.recovered_after = max(verdict.recovered_after, (moment - last_bad).total_seconds())
+            since_then = (moment - last_bad).total_seconds()
+            in_brown_out = first_bad <= moment < last_bad + timedelta(seconds=RECOVERY)
+            (verdict.in_brown_out if in_brown_out else verdict.ages).append(aged)
+            # Not back: known from before its end only, and longer ago than promised.
+            if 0 <= since_then < HEALING and age > max(since_then, aged.promised or AGE_P99):
+                verdict.recovered_after = max(verdict.recovered_after, since_then)
 
 
 def _judge_bibs(played: Played, verdict: Verdict) -> None:
