@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from shared.ops.show import clean, tell
+from shared.ops.show import clean, many, tell
 
 #: Seconds between two lines in a pipe.
 LINE_SECONDS = 5.0
@@ -100,7 +100,7 @@ class Lines:
                 failed = f", {each.failed} failed" if each.failed else ""
                 self._print(
                     f"{elapsed:.0f} s: partner {each.partner_id} done: {each.over - each.failed} of {each.races} "
-                    f"{each.what} {each.done}{failed}, {each.people:,} people"
+                    f"{each.what} {each.done}{failed}, {many(each.people, 'person')}"
                 )
         if time.monotonic() < self._next or len(self._done) == len(tallies):
             return
@@ -108,7 +108,7 @@ class Lines:
         over, races = sum(each.over for each in tallies), sum(each.races for each in tallies)
         people, waiting = sum(each.people for each in tallies), {each.phase for each in tallies} - {"done", "loading"}
         self._print(
-            f"{elapsed:.0f} s: {over} of {races} {tallies[0].what}, {people:,} people"
+            f"{elapsed:.0f} s: {over} of {races} {tallies[0].what}, {many(people, 'person')}"
             + (f" ({', '.join(sorted(waiting))})" if waiting else "")
         )
 

@@ -132,8 +132,8 @@ def length(span: timedelta) -> str:
 
 
 def many(number: int, what: str) -> str:
-    """A number of things: 1 race, 2 races."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    """A number of things: 1 race, 2 races, 3 people."""
+    return f"{number:,} {what if number == 1 else 'people' if what == 'person' else what + 's'}"
 
 
 def stamp(moment: datetime | None) -> str:

@@ -117,7 +117,7 @@ async def _agree(desk: Desk, races: Sequence[Race], choice: Choice) -> None:
     if not sys.stdin.isatty() or choice.json:
         raise WrongUsage(f"{cost}; to spend them: hub verify --yes (or fewer with --race, --partner, --sample)")
     if not typer.confirm(f"{cost[:1].upper()}{cost[1:]}. Go on?", err=True):
-        raise typer.Abort
+        raise WrongUsage("nothing was spent; a part costs less: --race, --partner, --sample")
 
 
 async def _pass(

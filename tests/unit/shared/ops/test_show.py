@@ -21,6 +21,7 @@ def test_what_never_happened_was_never() -> None:
 
 def test_a_number_of_things_agrees_with_its_noun() -> None:
     assert (many(1, "race"), many(0, "race"), many(1_200, "race")) == ("1 race", "0 races", "1,200 races")
+    assert (many(1, "person"), many(2, "person")) == ("1 person", "2 people")
 
 
 @pytest.mark.parametrize(
