@@ -28,7 +28,7 @@ $(STAMP): requirements-dev.lock $(addsuffix /pyproject.toml,$(MEMBERS))
 	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 
-demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about three minutes)
+demo: $(STAMP) ## sync 13 simulated partners and play a race morning (about two minutes)
 	@$(BIN)/hub up --demo
 
 test: $(STAMP) ## every test, against a real RabbitMQ and a real PostgreSQL

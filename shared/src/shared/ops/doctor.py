@@ -37,6 +37,6 @@ def doctor(json: show.Json = False) -> None:
 
 def _tell(findings: list[Finding]) -> None:
     for each in findings:
-        show.say(f"{each.verdict:<7} {each.name:<14} {show.clean(each.detail)}", 23, style=show.STYLES[each.verdict])
+        show.say(f"{each.verdict:<7} {each.name:<14} {show.clean(each.detail)}", 23, show.STYLES[each.verdict], 7)
         if each.remedy:
             show.say(f"{'':<23}→ {each.remedy}", 25)

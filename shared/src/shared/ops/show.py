@@ -35,15 +35,18 @@ def err() -> Console:
     return Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
-def say(text: str, hang: int = 0, style: str = "") -> None:
-    """Text, no wider than the terminal; what is wrapped goes on in column ``hang``. A style colours its first word."""
-    tell(out(), text, hang, style)
+def say(text: str, hang: int = 0, style: str = "", styled: int | None = None) -> None:
+    """Text, no wider than the terminal; what is wrapped goes on in column ``hang``.
+
+    A style colours its first so many characters, or all of it.
+    """
+    tell(out(), text, hang, style, styled)
 
 
-def tell(console: Console, text: str, hang: int = 0, style: str = "") -> None:
+def tell(console: Console, text: str, hang: int = 0, style: str = "", styled: int | None = None) -> None:
     """Text on a console, likewise."""
     lines = Text("\n".join(wrap(each, console.width, hang) for each in text.split("\n")))
-    lines.stylize(style, 0, len(text) - len(text.lstrip(" ").partition(" ")[2]))
+    lines.stylize(style, 0, styled)
     console.print(lines, soft_wrap=True)
 
 

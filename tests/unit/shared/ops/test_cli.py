@@ -88,6 +88,13 @@ def test_every_command_has_help_that_fits_80_columns_with_an_example(
     assert is_group or f"Example: hub {words[0]}" in out
 
 
+def test_the_entrance_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result, out, _ = run(capsys, "--help")
+    assert result == 0
+    assert max(len(line) for line in out.splitlines()) <= 80
+
+
 def test_the_version_is_the_programs_and_its_schemas(capsys: pytest.CaptureFixture[str]) -> None:
     newest = migrations()[-1].version
     assert run(capsys, "--version") == (0, f"hub {version('shared')}, schema {newest}\n", "")

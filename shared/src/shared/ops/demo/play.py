@@ -141,7 +141,7 @@ class Demo:
                 age = (row["detected_at"] - (row["provider_modified_at"] or row["detected_at"])).total_seconds()
                 self.screen.say(
                     f"  race {row['race_id']}  {row['kind']:<9} {row['before'] or '-':>6} → {row['after'] or '-':<6}"
-                    f" registration {row['registration_id']}{other}, {age:.0f} s old"
+                    f" runner {row['registration_id']}{other}, {age:.0f} s old"
                 )
         await self.provider.post("/pace", per_second=0)
         self.screen.say(f"The morning is over: {shown} bib events.")
@@ -197,16 +197,14 @@ class Demo:
         over = audit["quota_violations"]
         if found.missing or found.surplus or found.different:
             self.screen.say(
-                f"[red]{len(found.missing)} missing, {len(found.surplus)} too many,"
-                f" {len(found.different)} different[/red]"
+                f"{len(found.missing)} missing, {len(found.surplus)} too many, {len(found.different)} different"
                 f" (first: {', '.join([*found.missing, *found.surplus, *found.different][:5])};"
-                f" fields: {dict(Counter(name for each in found.different.values() for name in each))})"
+                f" fields: {dict(Counter(name for each in found.different.values() for name in each))})",
+                "red",
             )
         if over:
-            self.screen.say(f"[red]{over} calls were over a key's hourly budget[/red]")
-        self.screen.say(
-            f"\n[bold]{found.identical:,} of {found.compared:,} participants identical to the provider[/bold]"
-        )
+            self.screen.say(f"{over} calls were over a key's hourly budget", "red")
+        self.screen.say(f"\n{found.identical:,} of {found.compared:,} participants identical to the provider", "bold")
         good = found.is_clean and found.compared >= LEAST_PEOPLE and not over
         self.exit_code = 0 if good else 1
         self.is_over = True

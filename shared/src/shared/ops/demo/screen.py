@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from shared.ops.show import tell
+
 PLAIN_EVERY_SECONDS = 2.0
 
 
@@ -29,9 +31,9 @@ class Screen:
         self.console = console
         self._said_at = 0.0
 
-    def say(self, text: str) -> None:
-        """One line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence, or a line of a list."""
+        tell(self.console, text, style=style)
 
     @contextmanager
     def loading(self, partners: Sequence[str]) -> Iterator["Loading"]:
