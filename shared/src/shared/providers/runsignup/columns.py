@@ -3,7 +3,6 @@
 Operators' statements and downstream tools know these keys; they stay (runsignup.com/API/race/:race_id/participants).
 """
 
-import contextlib
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -67,10 +66,11 @@ def team(get: Get, notes: list[str]) -> str:
 def payment(get: Get, notes: list[str]) -> str:
     """What was paid. An absent price is null, never 0: a timer's key may not see it."""
     amounts = list(map(get, PRICES))
-    prices = None
-    with contextlib.suppress(TypeError):  # something other than text is among them
+    try:
         usual = "\n".join(amounts)
         prices = _usual_prices(usual) if len(usual) < 200 else None
+    except TypeError:  # something other than text is among them
+        prices = None
     if prices is None:
         named = zip(PRICES, amounts, strict=True)
         prices = ",".join([f'"{name}":{_price(amount, name, notes)}' for name, amount in named])
@@ -82,7 +82,7 @@ def payment(get: Get, notes: list[str]) -> str:
 
 def additional(get: Get, notes: list[str]) -> str:
     """Everything else that is sent, and what was asked for with it; as sent, but for money and truth."""
-    values = dict(zip(AS_SENT, map(get, AS_SENT), strict=True))
+    values: dict[str, Any] = {name: get(name) for name in AS_SENT}
     # Money text like the others, despite its name.
     discount = _price(get("usatf_discount_amount_in_cents"), "usatf_discount_amount_in_cents", notes)
     values["usatf_discount_amount_in_cents"] = orjson.Fragment(discount)
