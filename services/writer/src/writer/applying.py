@@ -41,12 +41,11 @@ async def apply_people(
     seen_ids = list(dict.fromkeys(each.registration_id for each in who if each.registration_id is not None))
     unreadable = sum(each.registration_id is None for each in who)
     packed, comparable = _packed(raw), mapped.comparable(who)
-    # Before the race is locked: so one batch of a race is mapped while another is in the database.
-    async with house.database.connection("looking at a batch's people") as connection:
-        found = await participants.look(connection, place, comparable)
-    people = await mapped.map_people(provider, body.records, body.race_id, who, found.familiar)
-    is_nobody_known = found.are_others_new and not found.familiar and len(comparable) == len(who)
     async with house.database.transaction("applying a batch") as connection:
+        # Before the race is locked: so one batch of a race is mapped while another is in the database.
+        found = await participants.look(connection, place, comparable)
+        people = await mapped.map_people(provider, body.records, body.race_id, who, found.familiar)
+        is_nobody_known = found.are_others_new and not found.familiar and len(comparable) == len(who)
         entered = await store.enter(
             connection,
             batch,
