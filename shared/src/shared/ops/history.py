@@ -41,7 +41,7 @@ def history(
         elif not rows:
             show.say("No run yet." if not failed else "No run failed.")
         elif failed:
-            show.table(None, ("asked (UTC)", "kind", ">partner", "race", "*reason"), [_failure(row) for row in rows])
+            show.table(None, ("asked (UTC)", "kind", ">partner", "race", "~reason"), [_failure(row) for row in rows])
         else:
             columns = ("asked (UTC)", "kind", ">partner", "race", "state", ">people", ">+", ">~", ">-", ">s")
             show.table(None, columns, [_line(row) for row in rows])

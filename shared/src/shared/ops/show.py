@@ -82,15 +82,16 @@ def _write(body: bytes) -> None:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; a column named ``>…`` is aligned to the right, one named ``*…`` gives way when room is short."""
+    """A table; a column ``>…`` is aligned to the right; if room is short, ``*…`` gives way and ``~…`` goes on below."""
     console = out()
     cells = [[_cell(each) for each in row] for row in rows]
-    names = [column.lstrip(">*") for column in columns]
+    names = [column.lstrip(">*~") for column in columns]
     widths = [max([cell_len(name), *(row[place].cell_len for row in cells)]) for place, name in enumerate(names)]
     grid = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for column, name, width in zip(columns, names, fit(columns, widths, console.width), strict=True):
         side: JustifyMethod = "right" if column.startswith(">") else "left"
-        grid.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=width, header_style="dim")
+        whole = not column.startswith("~")
+        grid.add_column(name, justify=side, no_wrap=whole, overflow="ellipsis", width=width, header_style="dim")
     for row in cells:
         grid.add_row(*row)
     console.print(grid)
@@ -99,7 +100,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[obj
 def fit(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
     """Widths for the room, two blanks between; elastic columns give way, the widest first, to 6 at the least."""
     fitted = list(widths)
-    elastic = [place for place, column in enumerate(columns) if column.startswith("*")]
+    elastic = [place for place, column in enumerate(columns) if column.startswith(("*", "~"))]
     over = sum(fitted) + 2 * (len(fitted) - 1) - room
     while over > 0 and elastic:
         widest = max(elastic, key=lambda place: fitted[place])

@@ -152,7 +152,7 @@ def _lister(shelf: Shelf) -> Callable[..., None]:
         elif not rows:
             show.say("Nothing is stuck here.")
         else:
-            columns = (">item", "*type", ">partner", "race", "*reason", "cause", "last (UTC)", ">times")
+            columns = (">item", "*type", ">partner", "race", "~reason", "cause", "last (UTC)", ">times")
             show.table(None, columns, [_line(row) for row in rows])
 
     return list_
@@ -164,8 +164,9 @@ def _facts(row: Any) -> dict[str, Any]:
 
 
 def _line(row: Any) -> tuple[object, ...]:
-    names = ("item_id", "type", "partner_id", "race_id", "reason", "fingerprint")
-    return (*(row[name] for name in names), f"{row['last_at']:%m-%d %H:%M}", row["times"])
+    names = ("item_id", "type", "partner_id", "race_id", "reason")
+    cause = row["fingerprint"][:8]  # its beginning is enough for --cause
+    return (*(row[name] for name in names), cause, f"{row['last_at']:%m-%d %H:%M}", row["times"])
 
 
 def _shower(shelf: Shelf) -> Callable[..., None]:

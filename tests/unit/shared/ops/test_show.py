@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.ops.show import clean, fit, length, many, since, size, wrap
+from shared.ops.show import clean, fit, length, many, since, size, table, wrap
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,13 @@ def test_a_longer_line_goes_on_where_it_is_told_and_breaks_no_word_and_no_comman
 
 def test_wide_letters_count_as_what_they_take() -> None:
     assert wrap("走る 走る", 8) == "走る\n走る"
+
+
+def test_a_reason_that_is_too_long_for_its_column_goes_on_below(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    table(None, (">id", "*name", "~reason"), [(1, "Fast Timing Company", "it refused the key for good")])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert " ".join(line[lines[0].index("reason") :].strip() for line in lines[1:]) == "it refused the key for good"
+    assert max(map(len, lines)) <= 30
