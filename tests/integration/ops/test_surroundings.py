@@ -124,6 +124,10 @@ async def test_without_an_address_the_embedded_database_is_started_for_the_time_
     hub = Hub(tmp_path, HUB_SECRET_KEY="")
     result = await hub("partner", "add", "--name", "Fast Timing", "--key", "key-1", "--secret", SECRET)
     assert (result.code, result.err) == (0, "")
+    killed = await hub.start("--version")
+    await killed.communicate()
+    # Somebody who was killed while using it stays in the library's list: the server is stopped all the same.
+    (tmp_path / "home" / "postgres" / ".handle_pids.json").write_text(f"[{killed.pid}]")
     assert (await hub("partner", "list", "--json")).document["partners"][0]["name"] == "Fast Timing"
     assert (tmp_path / "home" / "secret.key").stat().st_mode & 0o077 == 0
     assert not (tmp_path / "home" / "postgres" / "postmaster.pid").exists()

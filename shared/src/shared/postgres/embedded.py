@@ -1,6 +1,7 @@
 """A PostgreSQL of our own, from a wheel: no root, no compiler, no service to install."""
 
 import importlib
+import os
 import warnings
 from pathlib import Path
 from types import TracebackType
@@ -40,5 +41,24 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._server is not None:
+            self._forget_the_killed()
             self._server.cleanup()
             self._server = None
+
+    def _forget_the_killed(self) -> None:
+        """Take those off the library's list of users who were killed: they would keep the server running for ever."""
+        users = self._server.global_process_id_list
+        with self._server._lock:  # the library's own, for this list
+            former = users.get_and_add(os.getpid())
+            users.put([pid for pid in {*former, os.getpid()} if is_alive(pid)])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
