@@ -74,7 +74,7 @@ async def examine() -> list[Finding]:
         )  # fmt: skip
         for name, examination in inside:
             if desk is None:
-                findings.append(Finding(name, Verdict.SKIPPED, "needs the database"))
+                findings.append(Finding(name, Verdict.SKIPPED, "needs the database and its schema"))
                 continue
             try:
                 findings.append(await examination(desk))
