@@ -50,10 +50,13 @@ async def test_the_last_day_is_summed_up_and_what_was_made_good_since_is_not_tol
     assert {**partner, "races": 2, "events": 2}.items() <= found["detailed_results"][0].items()
     withdrawn = await a_partner(database, state="disabled")
     await ended(database, await a_run(database, withdrawn, "503", state=State.FAILED), 1, "the key was refused")
+    replayed = await a_run(database, tenant, "504", state=State.FAILED)
+    await ended(database, replayed, 1, "its replay ended before it")
+    await database.execute("UPDATE sync_runs SET kind = 'replay', subject = 'replay:1' WHERE run_id = $1", replayed)
     told = await hub("summary")
     assert f"Not made good: race 502: no such event (partner {tenant.timing_partner_id}, Invented Timing)." in told.said
 
-    assert "the key was refused" not in told.said
+    assert told.said.count("Not made good") == 1
     clock = fakes.ManualClock(NOW)
     await summarise(fakes.a_house(database, clock), hub.folder / "summary.json")
     written = orjson.loads((hub.folder / "summary.json").read_bytes())

@@ -45,12 +45,13 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
         now,
     )
     assert runs is not None
-    # What was done with a key that is out of use since is nothing to be made good.
+    # With a key that is out of use since, nothing is to be made good; a replay tells itself what it could not do.
     newest = await connection.fetch(
         """
         SELECT r.* FROM (SELECT DISTINCT ON (subject) timing_partner_id, credential_id, kind, race_id, state,
                 coalesce(error, error_code, state) AS error
             FROM sync_runs WHERE finished_at > $1 AND finished_at <= $2 AND state <> 'replaced'
+              AND kind <> 'replay'
             ORDER BY subject, finished_at DESC) AS r JOIN credentials c USING (credential_id)
         WHERE r.state IN ('failed', 'expired') AND c.state <> 'disabled'
         ORDER BY timing_partner_id, length(race_id), race_id
