@@ -15,3 +15,4 @@ async def test_the_schedulers_role_can_write_the_summary(house: House, database:
     await summarise(house, tmp_path / "summary.json")
     written = orjson.loads((tmp_path / "summary.json").read_bytes())
     assert (written["total_races"], len(written["detailed_results"])) == (1, 1)
+    assert written["detailed_results"][0]["name"] == "Invented Timing"

@@ -41,9 +41,9 @@ MAY: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("hub.bib_history", "",                                           "",      "",      "",      "ri",    "r"),
     # Partners and their keys. A secret in clear is for who seals it, a sealed one for who calls with it.
     ("public.timing_partners",
-        "timing_partner_id, api_access_enabled",                      "r",     "",      "",      "",      "r"),
+        "timing_partner_id, company_name, api_access_enabled",        "r",     "",      "",      "",      "r"),
     ("public.timing_partners",
-        "company_name, created_at, updated_at",                       "",      "",      "",      "",      "r"),
+        "created_at, updated_at",                                     "",      "",      "",      "",      "r"),
     ("public.providers", "",                                          "r",     "r",     "",      "",      "r"),
     ("public.partner_provider_credentials",
         "partner_provider_credential_id, provider_id, "

@@ -21,7 +21,7 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
     since = now - timedelta(hours=hours)
     stored = await connection.fetch(
         """
-        SELECT p.timing_partner_id,
+        SELECT p.timing_partner_id, p.company_name AS name,
             (SELECT count(*) FROM races r WHERE r.timing_partner_id = p.timing_partner_id AND r.missing_at IS NULL)
                 AS races,
             (SELECT count(*) FROM events e WHERE e.timing_partner_id = p.timing_partner_id AND e.missing_at IS NULL)
@@ -70,7 +70,7 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
         " (SELECT count(*) FROM held_removals WHERE resolved_at IS NULL) AS held_removals"
     )
     assert stuck is not None
-    names = await _names(connection)
+    names = {row["timing_partner_id"]: row["name"] for row in stored}
     return {
         "sync_time": now,
         "duration_seconds": round(runs["seconds"], 1),
@@ -81,29 +81,13 @@ async def summarise(connection: Connection, now: datetime, hours: float = 24.0) 
         "failed_syncs": [
             {"timing_partner_id": key, "name": names.get(key), "errors": each} for key, each in sorted(errors.items())
         ],
-        "detailed_results": [
-            {
-                **dict(row),
-                "name": names.get(row["timing_partner_id"]),
-                "errors": errors.get(row["timing_partner_id"], []),
-            }
-            for row in stored
-        ],
+        "detailed_results": [{**dict(row), "errors": errors.get(row["timing_partner_id"], [])} for row in stored],
         "hours": hours,
         "runs": {name: runs[name] for name in ("completed", "failed", "expired")},
         "calls": runs["calls"],
         "rows": {name: runs[name] for name in ("added", "updated", "removed", "quarantined")},
         "open_items": dict(stuck),
     }
-
-
-async def _names(connection: Connection) -> dict[int, str]:
-    """Partners' names, where the role may read them: the scheduler's own, in a deployment with roles, may not."""
-    may = "SELECT has_column_privilege('public.timing_partners', 'company_name', 'SELECT')"
-    if not await connection.fetchval(may):
-        return {}
-    rows = await connection.fetch("SELECT timing_partner_id, company_name FROM public.timing_partners")
-    return {row["timing_partner_id"]: row["company_name"] for row in rows}
 
 
 def write(path: Path, summary: dict[str, Any]) -> None:
