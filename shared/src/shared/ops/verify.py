@@ -180,8 +180,8 @@ def _report(verified: Sequence[Verified], calls: int, choice: Choice) -> int:
         show.say(f"Race {each.race_id}, registration {who.registration_id}: {who.kind}{fields}")
     if len(told) > TOLD:
         show.say(f"... and {len(told) - TOLD} more; all with --json")
-    if any(who.kind == "altered" for _, who in told):
-        show.say("Rows altered here are replaced by their race's next full pass: hub sync --race R --full")
+    for race_id in dict.fromkeys(each.race_id for each, who in told if who.kind == "altered"):
+        show.say(f"Rows altered here are replaced by a full pass: hub sync --race {race_id} --full")
     for each in failed:
         show.say(f"Not compared: race {each.race_id} of partner {each.partner_id}: {each.failure}.")
     alike = compared - sum(who.kind != "surplus" for _, who in told)
