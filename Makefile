@@ -66,7 +66,7 @@ format: $(STAMP) ## let ruff write what it can
 chaos: $(STAMP) ## seeded misfortunes over the real pipeline (SEEDS="1 2 3")
 	@$(BIN)/python -m tests.chaos $(SEEDS)
 
-weekend: $(STAMP) ## the busiest weekend under a clock that jumps (52 minutes on a busy machine)
+weekend: $(STAMP) ## the busiest weekend under a clock that jumps (14 minutes)
 	@$(BIN)/python -m tests.weekend $(ARGS)
 
 k8s: $(STAMP) ## hold overlays, alerts and dashboards to what they promise (needs kubectl and promtool)
