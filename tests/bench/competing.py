@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).parent / "competition" / "load_with_dlt.py"
 SETTINGS = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "NORMALIZE__WORKERS": "2"}
 #: Races of several days began before today: the hub lists them from as far back.
 LOOK_BACK = timedelta(days=7)
-PEOPLE, PEOPLE_QUICK = 57_000, 10_000
+PEOPLE, PEOPLE_QUICK = 150_000, 10_000
 LOAD, SAME, FEW = WORK = (
     "full load",
     "everybody again, nothing changed",
@@ -116,12 +116,7 @@ async def _dlt(wanted: dict[str, Any]) -> dict[str, Any]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={
-            **os.environ,
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-            "RUNTIME__LOG_LEVEL": "ERROR",
-            "NORMALIZE__WORKERS": "2",
-        },
+        env=os.environ | SETTINGS,
         cwd=wanted["folder"],
     )
     out, complaints = await process.communicate(json.dumps(wanted).encode())
