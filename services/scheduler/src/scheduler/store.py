@@ -40,7 +40,7 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
             = (r.provider_id, r.timing_partner_id, r.race_id)
         WHERE r.state = 'active' AND r.next_due_at <= $1 AND c.state IN ('new', 'active')
           AND coalesce(p.api_access_enabled, true)
-        -- What is due at one instant goes mixed: races of one key in a row would leave one of the two calls in flight to it.
+        -- What is due at one instant goes mixed: a key alone would be left one of the two calls in flight.
         ORDER BY r.next_due_at, hashtext(r.race_id) LIMIT $2
         FOR UPDATE OF r SKIP LOCKED
         """,
