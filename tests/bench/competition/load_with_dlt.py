@@ -7,6 +7,7 @@ comes as one JSON object on standard input: ``url``, ``dsn``, ``folder``, ``sinc
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import dlt
@@ -63,7 +64,7 @@ def source_of(wish: dict[str, Any], number: int, partner: dict[str, str]) -> Any
                 {
                     "name": f"participants_{number}",
                     "table_name": "participants",
-                    "primary_key": "registration_id",
+                    "primary_key": ["partner", "registration_id"],  # two partners may have one race
                     "endpoint": {
                         "path": f"race/{{resources.races_{number}.race_id}}/participants",
                         "params": account
@@ -73,9 +74,10 @@ def source_of(wish: dict[str, Any], number: int, partner: dict[str, str]) -> Any
                             "sort": "registration_id ASC",
                         },
                         "data_selector": "[*].participants[*]",
+                        "response_actions": [_as_list],
                         "paginator": _pages(),
                     },
-                    "processing_steps": [{"map": _without_nul}],
+                    "processing_steps": [{"map": partial(_whose, number)}],
                 },
             ],
         },
@@ -88,18 +90,24 @@ def _pages() -> dict[str, Any]:
     return {"type": "page_number", "base_page": 1, "total_path": None, "stop_after_empty_page": True}
 
 
+def _as_list(response: Any, *_: Any, **__: Any) -> Any:
+    """Some answers are a list of objects, and some are its only object."""
+    if response.content.startswith(b"{"):
+        response._content = b"[" + response.content + b"]"
+    return response
+
+
 def _with_event_ids(race: dict[str, Any]) -> dict[str, Any]:
     race["event_ids"] = ",".join(str(each["event_id"]) for each in race.pop("events", None) or [])
     return race
 
 
-def _without_nul(person: dict[str, Any]) -> dict[str, Any]:
-    """PostgreSQL takes no U+0000, and the first one ends a whole load."""
+def _whose(number: int, person: dict[str, Any]) -> dict[str, Any]:
+    """With its partner; and without U+0000: PostgreSQL takes none, and the first one ends a whole load."""
     text = json.dumps(person)
     if "\\u0000" in text:
-        cleaned: dict[str, Any] = json.loads(text.replace("\\u0000", ""))
-        return cleaned
-    return person
+        person = json.loads(text.replace("\\u0000", ""))
+    return person | {"partner": number}
 
 
 if __name__ == "__main__":
