@@ -315,7 +315,7 @@ class Stage:
     async def _collect(self) -> None:
         rows = await self.hub.database.fetch(
             "SELECT run_id, kind, timing_partner_id, race_id, mode, removals, sync_class, reason, state, requested_at,"
-            " started_at, finished_at, calls, added + updated + removed + restored AS found, error_code FROM sync_runs"
+            " finished_at, calls, added + updated + removed + restored AS found, error_code FROM sync_runs"
         )
         self.played.runs = [{**row, "as_of": self.played.as_of.get(str(row["run_id"]))} for row in rows]
         self.played.audit = self.simulator.audit.report()

@@ -217,21 +217,28 @@ async def test_of_two_records_of_one_registration_the_later_counts_whichever_is_
     assert await counts(database, run_id) == {"added": 1, "unchanged": 1}
 
 
+def overtaken(monkeypatch: pytest.MonkeyPatch, *writes: Any) -> list[None]:
+    """Let something be written behind the first look of a batch; what is returned grows with each look."""
+    look, looks = participants.look, list[None]()
+
+    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
+        looks.append(None)
+        is_first, found = len(looks) == 1, await look(*arguments)
+        if is_first:
+            await fakes.write(*writes)
+        return found
+
+    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    return looks
+
+
 async def test_who_changed_after_a_batch_looked_and_before_it_had_the_lock_is_looked_at_again(
     database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = await a_run(database, tenant)
     as_before, otherwise = a_participant_record(bib="7"), a_participant_record(bib="8")  # modified at the same moment
     await fakes.write(house, a_batch(tenant, run_id, [as_before], fetched_at=at(5)))
-    look = participants.look
-
-    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
-        found = await look(*arguments)
-        monkeypatch.undo()
-        await fakes.write(house, a_batch(tenant, run_id, [otherwise], sequence=2, fetched_at=at(7)))
-        return found
-
-    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    overtaken(monkeypatch, house, a_batch(tenant, run_id, [otherwise], sequence=2, fetched_at=at(7)))
     await fakes.write(house, a_batch(tenant, run_id, [as_before], sequence=3, fetched_at=at(9)))
     assert (await person(database))["bib"] == "7"
     assert await counts(database, run_id) == {"added": 1, "updated": 2}
@@ -244,18 +251,8 @@ async def test_new_people_whom_another_has_stored_before_the_lock_are_found_stor
     """Where nobody was known, nobody looks a second time: the primary key does."""
     run_id = await a_run(database, tenant)
     older, newer = (a_participant_record(bib=bib, modified=when) for bib, when in (("7", 0), ("8", 5)))
-    look, looks = participants.look, 0
-
-    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
-        nonlocal looks
-        looks += 1
-        found = await look(*arguments)
-        if looks == 1:
-            body = [newer, a_participant_record(7002)]
-            await fakes.write(house, a_batch(tenant, run_id, body, sequence=sequence, fetched_at=at(7)))
-        return found
-
-    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    others = [newer, a_participant_record(7002)]
+    overtaken(monkeypatch, house, a_batch(tenant, run_id, others, sequence=sequence, fetched_at=at(7)))
     await fakes.write(house, a_batch(tenant, run_id, [older], fetched_at=at(9)))
     assert (await person(database))["bib"] == "8"
     assert await counts(database, run_id) == {"added": 2} | ({"stale": 1} if sequence == 2 else {})
@@ -266,20 +263,10 @@ async def test_new_people_are_looked_for_once_though_their_race_has_changed_sinc
     database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = await a_run(database, tenant)
-    look, looks = participants.look, 0
-
-    async def look_and_be_overtaken(*arguments: Any) -> participants.Look:
-        nonlocal looks
-        looks += 1
-        found = await look(*arguments)
-        if looks == 1:
-            await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(7002)], sequence=2))
-        return found
-
-    monkeypatch.setattr(participants, "look", look_and_be_overtaken)
+    looks = overtaken(monkeypatch, house, a_batch(tenant, run_id, [a_participant_record(7002)], sequence=2))
     await fakes.write(house, a_batch(tenant, run_id, [a_participant_record(7001)]))
     assert await active(database) == {"7001", "7002"}
-    assert looks == 2  # one for each batch
+    assert len(looks) == 2  # one for each batch
 
 
 async def test_a_batch_of_known_and_unknown_people_is_applied_whole(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, rest_after
 from fetcher.settings import FetcherSettings
-from fetcher.sharing import heed
+from fetcher.sharing import heed, read_use
 from shared.domain.budget import HOUR, usable_limit
 from shared.domain.run import SyncClass
 from shared.postgres import Connection, Database
@@ -245,22 +245,14 @@ class Ledger:
     async def rest(self, wish: Wish, now: datetime) -> None:
         """A call failed on the provider's side: after some of them one after the other its key rests for a moment."""
         async with self._database.transaction("counting a failure") as connection:
-            key = await connection.fetchrow(
-                """
-                UPDATE provider_keys k SET failures = failures + 1 FROM public.providers p
-                WHERE (k.provider_id, k.fingerprint) = ($1, $2) AND p.provider_id = k.provider_id
-                RETURNING failures, coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour,
-                    k.others_calls, k.others_seen_at,
-                    (SELECT count(*) FROM calls c WHERE (c.provider_id, c.fingerprint) = ($1, $2)
-                        AND c.counts_until > $3) AS counting
-                """,
+            use = await read_use(connection, wish.provider_id, wish.fingerprint, now)
+            failures: int = await connection.fetchval(
+                "UPDATE provider_keys SET failures = failures + 1 WHERE (provider_id, fingerprint) = ($1, $2)"
+                " RETURNING failures",
                 wish.provider_id,
                 wish.fingerprint,
-                now,
             )
-            assert key is not None, "a sealed credential has its key's row"
-            limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
-            if rest := rest_after(key["failures"], key["counting"], limit):
+            if rest := rest_after(failures, use.counting, use.usable):
                 await self._block(connection, wish, now + rest, "failing")
 
     async def give_back(self, wish: Wish, granted: Granted, now: datetime) -> None:

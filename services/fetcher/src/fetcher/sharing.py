@@ -1,5 +1,6 @@
 """Somebody else uses our key: noticed by what the provider says, and less of the budget used for an hour."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -10,13 +11,17 @@ from shared.postgres import Connection
 log = structlog.get_logger()
 
 
-async def heed(
-    connection: Connection, provider_id: int, fingerprint: str, now: datetime, quota: tuple[int, int] | None
-) -> None:
-    """Take over what a throttle (no ``quota``) or the provider's own count (limit, remaining) says of others' calls.
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How much of a key's hour there is, and how much of it is spent: calls."""
 
-    The key's row holds it, so that every replica, the forecast and the promises reckon with the same.
-    """
+    limit: int  # the provider's
+    usable: int  # of it, ours
+    counting: int  # that we made and that still count
+
+
+async def read_use(connection: Connection, provider_id: int, fingerprint: str, now: datetime) -> Use:
+    """A key's use, its row locked."""
     key = await connection.fetchrow(
         """
         SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS allowed, others_calls, others_seen_at,
@@ -30,13 +35,24 @@ async def heed(
         now,
     )
     assert key is not None, "a sealed credential has its key's row"
-    limit: int = key["allowed"]
-    usable = usable_limit(limit, key["others_calls"], key["others_seen_at"], now)
+    usable = usable_limit(key["allowed"], key["others_calls"], key["others_seen_at"], now)
+    return Use(key["allowed"], usable, key["counting"])
+
+
+async def heed(
+    connection: Connection, provider_id: int, fingerprint: str, now: datetime, quota: tuple[int, int] | None
+) -> None:
+    """Take over what a throttle (no ``quota``) or the provider's own count (limit, remaining) says of others' calls.
+
+    The key's row holds it, so that every replica, the forecast and the promises reckon with the same.
+    """
+    use = await read_use(connection, provider_id, fingerprint, now)
+    limit = use.limit
     if quota is None:
-        others = others_when_throttled(usable, limit, key["counting"])
+        others = others_when_throttled(use.usable, limit, use.counting)
     elif quota[0] == limit:
-        others = others_when_told(limit, quota[1], key["counting"])
-        if others <= max(limit - usable, limit // 50):
+        others = others_when_told(limit, quota[1], use.counting)
+        if others <= max(limit - use.usable, limit // 50):
             return  # no more than is known already, or the rounding of two clocks
     else:
         return  # another quantity than ours: a minute's, perhaps
@@ -51,7 +67,7 @@ async def heed(
         "Somebody else seems to use this key: less of its budget is used, for an hour.",
         action="budget_shared",
         key=fingerprint,
-        ours=key["counting"],
+        ours=use.counting,
         others=others,
         usable=limit - others,
         until=(now + HOUR).isoformat(),

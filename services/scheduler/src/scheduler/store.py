@@ -187,14 +187,14 @@ class Overdue:
     has_key: bool
 
 
-#: Whose key was deleted can never be fetched: no request of it is sent again.
-KEYLESS = "NOT EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = sync_runs.credential_id)"
+#: What has no key, since it was deleted, can never be fetched: no request of it is sent again.
+HAS_KEY = "EXISTS (SELECT 1 FROM credentials c WHERE c.credential_id = sync_runs.credential_id)"
 
 #: Past its deadline; a run that began and has none (yet) counts by another instant. A replay's run ends with its items.
 OVERDUE = f"""
     kind <> 'replay' AND (state IN ('requested', 'running', 'fetched') AND deadline_at < $1
         OR state IN ('running', 'fetched') AND coalesce(deadline_at, greatest(started_at, requested_at)) < $2
-        OR state IN ('queued', 'requested') AND {KEYLESS})
+        OR state IN ('queued', 'requested') AND NOT {HAS_KEY})
 """
 
 
@@ -202,7 +202,7 @@ async def overdue(connection: Connection, now: datetime, begun_before: datetime)
     """Candidates to give up, oldest first; nothing is locked yet."""
     rows = await connection.fetch(
         "SELECT run_id, provider_id, timing_partner_id, race_id, kind, reason, credential_id,"  # noqa: S608
-        f" NOT {KEYLESS} AS has_key FROM sync_runs WHERE {OVERDUE} ORDER BY requested_at LIMIT {PORTION}",
+        f" {HAS_KEY} AS has_key FROM sync_runs WHERE {OVERDUE} ORDER BY requested_at LIMIT {PORTION}",
         now,
         begun_before,
     )

@@ -145,8 +145,8 @@ async def _move_cursor(
 async def _confirm(connection: Connection, place: store.Place, end: SyncFetched, *, full: bool) -> None:
     """The provider's state was seen, as of the run's first call: the next round is due an interval after that.
 
-    A run that waited between its calls, or that later asks joined, brings what was true long before it was last asked
-    for. Who hears of it waits no longer for the next round because of that.
+    A run that waited between its calls, or that later asks joined, brings what was true long before its race was last
+    asked for: then the next round is due that much sooner.
     """
     await connection.execute(
         """
