@@ -104,10 +104,13 @@ def _span_pace(span: Span, at: datetime, cadence: Cadence) -> Pace | None:
 
 
 def nearest_start(spans: Sequence[Span], at: datetime, cadence: Cadence) -> datetime | None:
-    """The start that a race is followed by: the next one still to come, until an hour after the last."""
-    starts = sorted(span.starts_at for span in spans if span.starts_at is not None and not span.is_long)
-    coming = [each for each in starts if each + cadence.after_start >= at]
-    return coming[0] if coming else None
+    """The start that a race is followed by: the next one still to come, and behind the last, that one for its hour."""
+    followed = sorted(
+        span.starts_at
+        for span in spans
+        if span.starts_at is not None and not span.is_long and at <= span.starts_at + span.repeats + cadence.after_start
+    )
+    return next((each for each in followed if each >= at), followed[-1] if followed else None)
 
 
 def next_due(state: RaceState, now: datetime, cadence: Cadence) -> datetime | None:

@@ -145,6 +145,7 @@ def test_a_start_in_the_repeated_hour_is_followed_until_an_hour_past_its_second_
     assert event.starts_at is not None
     assert pace(event.starts_at + hours(2), event) is Pace.RACEDAY
     assert pace(event.starts_at + hours(2.01), event) is Pace.TAIL
+    assert nearest_start([event], event.starts_at + hours(2), CADENCE) == event.starts_at
     ordinary = span("11/7/2027 03:30", "America/New_York")
     assert ordinary.repeats == timedelta(0)
 
@@ -292,7 +293,8 @@ def test_waves_are_one_race_morning_until_an_hour_past_the_last_of_them() -> Non
     assert {pace(START + minutes(each), *waves) for each in range(-240, 141)} == {Pace.RACEDAY}
     assert pace(last + hours(1) + minutes(1), *waves) is Pace.TAIL
     assert entered_at(waves, START, CADENCE) == START - hours(4)  # once, by the first of them
-    assert nearest_start(waves, START + minutes(61), CADENCE) == START + minutes(10)
+    moments = (START - hours(1), START + minutes(61), last + minutes(1), last + minutes(61))
+    assert [nearest_start(waves, each, CADENCE) for each in moments] == [START, START + minutes(70), last, None]
 
 
 def test_the_second_start_opens_its_window_though_the_first_is_over() -> None:
