@@ -10,6 +10,7 @@ import pytest
 from bib_watcher.handlers import sweep
 from bib_watcher.settings import BibWatcherSettings
 from shared.domain.run import State
+from shared.ops.bibs import NEWEST
 from shared.ops.failing import WrongUsage
 from shared.ops.moments import instant
 from shared.postgres import Database
@@ -87,7 +88,17 @@ async def test_the_list_as_it_is_as_it_was_and_what_happened_since(hub: Hub, mor
     assert f"seen ({NOW.astimezone(ZoneInfo('America/Denver')):%Z})" in (await hub(*race[:-1], "--history")).out
     said = (await hub("bibs", "--race", RACE)).said
     assert "blanked" in said
-    assert f"hub bibs --race {RACE} --since" in said  # the race's own clock, ready to be typed
+    printed = datetime.now(UTC).astimezone(ZoneInfo("America/Denver"))
+    assert f"hub bibs --race {RACE} --since {printed:%Y-%m-%dT}" in said  # the race's own clock, ready to be typed
+
+
+async def test_nothing_that_changed_since_a_list_was_printed_is_left_out(hub: Hub, morning: Morning) -> None:
+    printed = await morning.brings(2, {7000: "9"})
+    await morning.brings(1, {7001 + number: str(100 + number) for number in range(NEWEST + 20)})
+    race = ("bibs", "--race", RACE, "--json")
+    since = (await hub(*race, "--since", (printed + timedelta(minutes=1)).isoformat())).document["events"]
+    assert len(since) == NEWEST + 20
+    assert len((await hub(*race, "--history")).document["events"]) == NEWEST
 
 
 async def test_a_bundle_is_no_conflict_and_neither_is_last_year(hub: Hub, morning: Morning) -> None:
@@ -161,3 +172,15 @@ def test_a_clocks_time_is_the_last_one_of_the_zone() -> None:
     assert instant("15min", five, denver) == five - timedelta(minutes=15)
     with pytest.raises(WrongUsage):
         instant("24:00", five, denver)
+
+
+def test_on_the_night_when_clocks_go_back_the_last_of_two_is_meant_and_in_spring_none_is_missed() -> None:
+    denver = ZoneInfo("America/Denver")
+    back = datetime(2027, 11, 7, 8, 0, tzinfo=UTC)  # two o'clock becomes one
+    assert instant("01:30", back + timedelta(minutes=45), denver) == back + timedelta(minutes=30)
+    assert instant("01:30", back + timedelta(minutes=15), denver) == back - timedelta(minutes=30)  # not shown again yet
+    assert instant("2027-11-07T01:30", back + timedelta(minutes=45), denver) == back - timedelta(minutes=30)
+    assert instant("00:30", back + timedelta(minutes=45), denver) == back - timedelta(minutes=90)
+    forward = datetime(2027, 3, 14, 9, 0, tzinfo=UTC)  # two becomes three
+    assert instant("01:30", forward + timedelta(minutes=15), denver) == forward - timedelta(minutes=30)
+    assert instant("22:00", forward + timedelta(minutes=15), denver) == forward - timedelta(hours=4)

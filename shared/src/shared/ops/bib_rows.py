@@ -91,12 +91,12 @@ async def events(
     database: Database,
     races: Sequence[Race],
     *,
-    limit: int,
+    limit: int | None,
     since: datetime | None = None,
     person: str | None = None,
     number: str | None = None,
 ) -> list[Any]:
-    """The newest bib events of some races, oldest first; of one person, or of one bib, or since a moment."""
+    """The newest bib events of some races (None: all), oldest first; of one person, of one bib, or since a moment."""
     return await database.fetch(
         """
         SELECT * FROM (SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2

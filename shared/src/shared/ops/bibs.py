@@ -16,6 +16,8 @@ from shared.ops.selecting import Race, choose_partners, choose_races
 
 #: What happened so shortly before the moment of ``--since`` may not have been there to be printed yet.
 OVERLAP = timedelta(seconds=5)
+#: So many of what happened are told, unless it is said how many, or since when: who asks that has a list in hand.
+NEWEST = 100
 
 RaceOption = Annotated[str, typer.Option("--race", metavar="ID", help="The race.", show_default=False)]
 PartnerOption = Annotated[
@@ -65,7 +67,8 @@ def bibs(
         typer.Option("--conflicts", help="Bibs that several people wear, or that are none of their event's ranges."),
     ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Of what happened, the newest so many.", show_default="100")
+        int | None,
+        typer.Option(min=1, help="Of what happened, the newest so many.", show_default="100; with --since all"),
     ] = None,
     json: show.Json = False,
 ) -> None:
@@ -134,7 +137,7 @@ async def _list(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
     local = (moment or now).astimezone(zone)
     show.say(f"{show.many(len(rows), 'bib')} at {local:%Y-%m-%d %H:%M:%S} {local:%Z}.")
     if moment is None:
-        show.say(f"What happens from now on: hub bibs --race {wish.race_id} --since {local:%H:%M:%S}")
+        show.say(f"What happens from now on: hub bibs --race {wish.race_id} --since {local:%Y-%m-%dT%H:%M:%S}")
 
 
 async def _happened(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
@@ -143,7 +146,7 @@ async def _happened(desk: Desk, races: Sequence[Race], wish: Wish) -> None:
     rows = await bib_rows.events(
         desk.database,
         races,
-        limit=wish.limit or 100,
+        limit=wish.limit or (NEWEST if since is None else None),
         since=None if since is None else since - OVERLAP,
         person=wish.person,
         number=wish.number,

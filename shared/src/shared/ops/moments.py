@@ -27,10 +27,10 @@ def instant(text: str | None, now: datetime, zone: tzinfo = UTC) -> datetime | N
 
 
 def _last(clock: tuple[int, ...], now: datetime) -> datetime:
-    """The last time that the clock on a zone's wall showed this."""
+    """The last time that the clock on a zone's wall showed this: in the hour that autumn repeats, the second of two."""
     try:
-        today = now.replace(hour=clock[0], minute=clock[1], second=clock[2], microsecond=0, fold=0)
+        today = now.replace(hour=clock[0], minute=clock[1], second=clock[2], microsecond=0)
     except ValueError:
         raise WrongUsage("a clock shows 00:00 to 23:59") from None
-    shown = today.astimezone(UTC)
-    return shown if shown <= now else (today - timedelta(days=1)).astimezone(UTC)
+    shown = [day.replace(fold=fold).astimezone(UTC) for day in (today, today - timedelta(days=1)) for fold in (0, 1)]
+    return max(each for each in shown if each <= now)
