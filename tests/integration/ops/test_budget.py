@@ -70,6 +70,8 @@ async def test_races_may_be_thought_of_with_another_key(hub: Hub, database: Data
     assert {each["fingerprint"]: (each["races"], each["over"] > 0) for each in keys} == {
         saturday.fingerprint: (RACES // 2, True), other.fingerprint: (RACES // 2, True),
     }  # fmt: skip
+    nobodys = await hub("budget", "--what-if", f"race:{RACES + 1}={other.fingerprint}")
+    assert (nobodys.code, f"no race {RACES + 1} is asked for" in nobodys.sentence) == (2, True)
     fewer = (await hub("budget", "--json", "--partner", str(saturday.timing_partner_id), *moves)).document["keys"]
     assert [each["fingerprint"] for each in fewer] == [saturday.fingerprint]
 

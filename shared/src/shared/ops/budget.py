@@ -117,6 +117,8 @@ def _changed(keys: list[KeyBudget], wish: WhatIf, chosen: Sequence[Partner]) -> 
     for race_id, fingerprint in wish.moves:
         if fingerprint not in {key.fingerprint for key in keys}:
             raise WrongUsage("no key has this fingerprint; hub budget lists them")
+        if not any(race.race_id == race_id for key in keys for race in key.races):
+            raise WrongUsage(f"no race {race_id} is asked for; --what-if race: moves one that is")
         keys = moved(keys, race_id, fingerprint)
     if wish.limit is not None:
         mine = {each.partner_id for each in chosen}
