@@ -63,7 +63,7 @@ def weather(seed: int, ground: Ground) -> Verdict:
     settled = f"settled in {verdict.settled_seconds} s" + (" with a full pass" if verdict.full_pass else "")
     print(
         f"seed {seed}: {'clean' if verdict.is_clean else 'BAD'}, {verdict.compared} people, {verdict.seconds} s,"
-        f" {settled}, {verdict.duplicates_swallowed} of {verdict.duplicates_delivered} batches too many swallowed",
+        f" {settled}, {verdict.duplicates_delivered} batches delivered again, {verdict.duplicates_swallowed} swallowed",
         flush=True,
     )
     if not verdict.is_clean:
