@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from scheduler.looking import Look, look
-from shared.domain.run import State
+from shared.domain.run import Reason, State
 from shared.postgres import Database
 from tests.builders import NOON, Tenant, a_partner, a_race, a_run, at
 
@@ -31,6 +31,42 @@ async def test_what_falls_due_is_foreseen_to_the_moment(database: Database, tena
     assert later.races
     assert later.next_at == at(3600)
     assert (await seen(database, at(3600))).discoveries
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE credentials SET state = 'disabled'",
+        "UPDATE credentials SET state = 'refused'",
+        "UPDATE public.timing_partners SET api_access_enabled = false",
+    ],
+)
+async def test_what_is_due_under_a_key_that_is_not_in_use_is_no_work(
+    database: Database, tenant: Tenant, statement: str
+) -> None:
+    await a_race(database, tenant)
+    await database.execute("UPDATE credentials SET discover_due_at = $1", NOON)
+    assert (await seen(database)).races
+    await database.execute(statement)
+    assert (await seen(database)).is_idle
+
+
+async def test_a_key_of_an_unknown_platform_is_no_work(database: Database, tenant: Tenant) -> None:
+    await database.execute("UPDATE public.partner_provider_credentials SET provider_id = 3")
+    assert await seen(database, at(3600)) == IDLE
+
+
+async def test_what_is_queued_for_a_backfill_is_no_work_while_that_is_paused(
+    database: Database, tenant: Tenant
+) -> None:
+    await a_run(database, tenant, state=State.QUEUED, reason=Reason.BACKFILL, not_before=at(-1))
+    assert (await seen(database)).runs
+    await database.execute(
+        "INSERT INTO backfills (timing_partner_id, state, created_at) VALUES ($1, 'paused', $2)",
+        tenant.timing_partner_id,
+        NOON,
+    )
+    assert (await seen(database)).is_idle
 
 
 async def test_a_secret_in_clear_and_an_open_backfill_are_work(database: Database, tenant: Tenant) -> None:

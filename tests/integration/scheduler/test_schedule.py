@@ -355,17 +355,20 @@ async def test_a_run_that_waited_long_for_its_budget_is_not_given_up_when_it_is_
     assert await state_of(database, queued) == State.REQUESTED
 
 
-async def test_the_nearer_class_is_requested_first(database: Database, house: House, tenant: Tenant) -> None:
+async def test_the_nearer_class_is_requested_first(
+    database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PORTION", 2)
     order = (SyncClass.BACKFILL, SyncClass.NEAR, SyncClass.RACEDAY, SyncClass.ROUTINE)
     for number, sync_class in enumerate(order):
-        race = str(number + 1)
-        await a_race(database, tenant, race, events=(str(10_000 + number),), next_due_at=at(9999))
-        await a_run(database, tenant, race, state=State.QUEUED, deadline_at=None, sync_class=sync_class)
-    async with database.transaction() as connection:
-        promoted = await store.promotable(connection, NOON)
-    assert len(promoted) == 4
-    classes = {row["run_id"]: row["sync_class"] for row in await database.fetch("SELECT * FROM sync_runs")}
-    assert set(classes.values()) == set(order)
+        race, events = str(number + 1), (str(10_000 + number),)
+        await a_race(database, tenant, race, events=events, next_due_at=at(9999))
+        await a_run(database, tenant, race, state=State.QUEUED, deadline_at=None, sync_class=sync_class, events=events)
+    requested = []
+    for _ in range(2):
+        await tick(house, SETTINGS)
+        requested.append({each.sync_class for each in await requests(database)})
+    assert requested == [{SyncClass.RACEDAY, SyncClass.NEAR}, set(SyncClass)]
 
 
 # -- Giving up --------------------------------------------------------------------------------------------------------
@@ -610,6 +613,17 @@ async def test_a_nearer_pace_breaks_no_promise_by_beginning(
     await tick(house, SETTINGS)  # race day has begun, and what is known is eleven minutes old
     assert (await promises(database, at(70), 15))["behind"] == 0
     assert (await promises(database, at(61 + 121), 15))["behind"] == 1
+
+
+async def test_a_first_load_that_does_not_come_breaks_its_promise_however_often_it_is_asked_for(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    await a_race(database, tenant, starts_at=NOON + timedelta(hours=2))
+    for seconds, behind in ((0, 0), (120, 0), (121, 1), (600, 1)):
+        clock.at = at(seconds)
+        await database.execute("UPDATE sync_runs SET state = 'failed'")
+        await tick(house, SETTINGS)
+        assert (await promises(database, clock.now(), 15))["behind"] == behind, seconds
 
 
 async def test_what_waits_for_the_broker_grows_old_and_what_waits_for_calls_does_not(

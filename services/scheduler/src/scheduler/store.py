@@ -15,6 +15,14 @@ from shared.postgres.schedules import RaceKey, event_times, hour_of
 #: Rows looked at in one transaction.
 PORTION = 200
 
+#: A key ``c`` that is in use, of a partner ``p`` who is.
+IN_USE = "c.state IN ('new', 'active') AND coalesce(p.api_access_enabled, true)"
+#: A queued run ``r`` that rests for as long as its backfill is paused.
+RESTS = """
+    r.reason = 'backfill' AND EXISTS (SELECT 1 FROM backfills b
+        WHERE b.timing_partner_id = r.timing_partner_id AND b.state = 'paused')
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class DueRace:
@@ -29,7 +37,7 @@ class DueRace:
 async def due_races(connection: Connection, now: datetime, limit: int, cadences: Cadences) -> list[DueRace]:
     """Races to look at, locked for this transaction; another scheduler passes over them."""
     rows = await connection.fetch(
-        """
+        f"""
         SELECT r.provider_id, r.timing_partner_id, r.race_id, r.credential_id, r.last_asked_at, r.last_full_at, r.round,
             h.interval_seconds, coalesce(m.ask_again, false) AS lacks_somebody
         FROM race_sync r
@@ -38,12 +46,11 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
         LEFT JOIN key_hours h ON (h.provider_id, h.fingerprint, h.hour) = (r.provider_id, c.fingerprint, $3)
         LEFT JOIN missed m ON (m.provider_id, m.timing_partner_id, m.race_id)
             = (r.provider_id, r.timing_partner_id, r.race_id)
-        WHERE r.state = 'active' AND r.next_due_at <= $1 AND c.state IN ('new', 'active')
-          AND coalesce(p.api_access_enabled, true)
+        WHERE r.state = 'active' AND r.next_due_at <= $1 AND {IN_USE}
         -- What is due at one instant goes mixed: a key alone would be left one of the two calls in flight.
         ORDER BY r.next_due_at, hashtext(r.race_id) LIMIT $2
         FOR UPDATE OF r SKIP LOCKED
-        """,
+        """,  # noqa: S608  # a constant
         now,
         limit,
         hour_of(now),
@@ -122,19 +129,18 @@ async def due_credentials(
     A key of a platform that this program does not know waits until one is installed that does.
     """
     rows = await connection.fetch(
-        """
+        f"""
         WITH due AS (
             SELECT c.credential_id FROM credentials c
             JOIN public.partner_provider_credentials k ON k.partner_provider_credential_id = c.credential_id
             JOIN public.timing_partners p USING (timing_partner_id)
-            WHERE c.discover_due_at <= $1 AND c.state IN ('new', 'active') AND coalesce(p.api_access_enabled, true)
-              AND k.provider_id = ANY($3)
+            WHERE c.discover_due_at <= $1 AND {IN_USE} AND k.provider_id = ANY($3)
             FOR UPDATE OF c SKIP LOCKED
         )
         UPDATE credentials c SET discover_due_at = $2 FROM due, public.partner_provider_credentials k
         WHERE c.credential_id = due.credential_id AND k.partner_provider_credential_id = c.credential_id
         RETURNING c.credential_id, k.provider_id, k.timing_partner_id, c.last_discovered_at IS NULL AS is_new
-        """,
+        """,  # noqa: S608  # a constant
         now,
         again_at,
         provider_ids,
@@ -153,21 +159,20 @@ class OpenRun:
 async def promotable(connection: Connection, now: datetime) -> list[OpenRun]:
     """Queued runs whose time has come and whose predecessor has ended, nearest class first; they become requested."""
     rows = await connection.fetch(
-        """
+        f"""
         WITH ready AS (
-            SELECT q.run_id FROM sync_runs q
-            WHERE q.state = 'queued' AND coalesce(q.not_before, $1) <= $1 AND NOT EXISTS (
+            SELECT r.run_id FROM sync_runs r
+            WHERE r.state = 'queued' AND coalesce(r.not_before, $1) <= $1 AND NOT EXISTS (
                 SELECT 1 FROM sync_runs o
-                WHERE o.subject = q.subject AND o.state IN ('requested', 'running', 'fetched'))
-              AND NOT (q.reason = 'backfill' AND EXISTS (SELECT 1 FROM backfills b
-                WHERE b.timing_partner_id = q.timing_partner_id AND b.state = 'paused'))
-            ORDER BY array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], q.sync_class), q.requested_at
-            LIMIT 200 FOR UPDATE OF q SKIP LOCKED
+                WHERE o.subject = r.subject AND o.state IN ('requested', 'running', 'fetched'))
+              AND NOT ({RESTS})
+            ORDER BY array_position(ARRAY['raceday', 'near', 'routine', 'backfill'], r.sync_class), r.requested_at
+            LIMIT {PORTION} FOR UPDATE OF r SKIP LOCKED
         )
         UPDATE sync_runs r SET state = 'requested', requested_at = $1, not_before = NULL FROM ready
         WHERE r.run_id = ready.run_id
         RETURNING r.run_id, r.provider_id
-        """,
+        """,  # noqa: S608  # constants
         now,
     )
     return [OpenRun(row["run_id"], row["provider_id"]) for row in rows]
@@ -215,10 +220,9 @@ async def unheard(connection: Connection, sent_before: datetime) -> list[OpenRun
     A second message is harmless: whoever claims the run first has it.
     """
     rows = await connection.fetch(
-        """
-        SELECT run_id, provider_id FROM sync_runs WHERE state = 'requested' AND coalesce(sent_at, requested_at) < $1
-        ORDER BY requested_at LIMIT 200 FOR UPDATE SKIP LOCKED
-        """,
+        "SELECT run_id, provider_id FROM sync_runs"  # noqa: S608  # a constant
+        " WHERE state = 'requested' AND coalesce(sent_at, requested_at) < $1"
+        f" ORDER BY requested_at LIMIT {PORTION} FOR UPDATE SKIP LOCKED",
         sent_before,
     )
     return [OpenRun(row["run_id"], row["provider_id"]) for row in rows]
@@ -247,13 +251,14 @@ async def abandoned(connection: Connection, leased_before: datetime) -> list[Ope
     They are requested again, and go on at the page where they were.
     """
     rows = await connection.fetch(
-        """
+        f"""
         WITH dead AS (
-            SELECT run_id FROM sync_runs WHERE state = 'running' AND leased_until < $1 FOR UPDATE SKIP LOCKED LIMIT 200
+            SELECT run_id FROM sync_runs WHERE state = 'running' AND leased_until < $1
+            LIMIT {PORTION} FOR UPDATE SKIP LOCKED
         )
         UPDATE sync_runs r SET state = 'requested', leased_until = NULL FROM dead WHERE r.run_id = dead.run_id
         RETURNING r.run_id, r.provider_id
-        """,
+        """,  # noqa: S608  # a constant
         leased_before,
     )
     return [OpenRun(row["run_id"], row["provider_id"]) for row in rows]
