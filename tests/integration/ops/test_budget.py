@@ -117,19 +117,26 @@ async def test_the_status_tells_first_of_the_races_that_a_director_would_ask_abo
 ) -> None:
     now = datetime.now(UTC)
     tenant = await a_partner(database)
-    for race, to_start, age in (("1", 300, 60), ("2", 3, 20), ("3", 2, 600), ("4", 300, 9000), ("5", 1, None)):
+    ages = (("1", 300, 60), ("2", 3, 20), ("3", 2, 600), ("4", 300, 9000), ("5", 1, None), ("6", 300, None))
+    for race, to_start, age in ages:
         start = now + timedelta(hours=to_start)
         await a_race(database, tenant, race, events=(f"100{race}",), starts_at=start)
         confirmed = None if age is None else now - timedelta(seconds=age)
         await database.execute("UPDATE race_sync SET last_confirmed_at = $1 WHERE race_id = $2", confirmed, race)
+    since = now - timedelta(hours=3)  # it is asked for in vain
+    await database.execute("UPDATE race_sync SET pace = 'routine', pace_since = $1 WHERE race_id = '6'", since)
     document = (await hub("status", "--json")).document
     told = [(each["race_id"], each["pace"], each["kept"]) for each in document["races"]]
-    assert told == [("3", "raceday", False), ("4", "routine", False), ("5", "raceday", None), ("2", "raceday", True)]
+    assert told == [
+        ("3", "raceday", False), ("6", "routine", False), ("4", "routine", False), ("5", "raceday", None),
+        ("2", "raceday", True),
+    ]  # fmt: skip
     said = (await hub("status")).said
     assert "in 119 min" in said
     assert "in 2:59 h" in said
     assert "loading" in said
     assert "Never loaded: 1 race starting within a day" in said
+    assert "Never loaded: 1 race starting later" in said
 
 
 async def test_a_provider_that_fails_just_now_is_told(hub: Hub, database: Database, saturday: Tenant) -> None:

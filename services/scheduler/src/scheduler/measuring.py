@@ -14,14 +14,15 @@ from shared.telemetry import metrics
 async def measure(connection: Connection, now: datetime, since: timedelta = timedelta(0)) -> None:
     """Set the gauges from what the tables say now: each race by the promise that it was given last.
 
+    What was never loaded is as old as its pace: a first load that fails again and again is a promise broken too.
     ``since`` the last time: for so long promises count as kept or broken, which is what an alert burns down.
     """
     rows = await connection.fetch(
         """
         WITH aged AS (
             SELECT s.provider_id, s.pace, s.promised_seconds,
-                extract(epoch FROM $1 - coalesce(last_confirmed_at, next_due_at)) AS age,
-                extract(epoch FROM $1 - greatest(coalesce(last_confirmed_at, next_due_at), pace_since)) AS unkept
+                extract(epoch FROM $1 - coalesce(last_confirmed_at, pace_since)) AS age,
+                extract(epoch FROM $1 - greatest(last_confirmed_at, pace_since)) AS unkept
             FROM race_sync s JOIN credentials c USING (credential_id)
             JOIN public.timing_partners p ON p.timing_partner_id = s.timing_partner_id
             WHERE s.state = 'active' AND s.pace IS NOT NULL AND c.state <> 'disabled'

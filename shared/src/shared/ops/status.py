@@ -82,15 +82,16 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         f"{each['code']}; see: hub doctor"
         for each in facts.failing
     ]
-    if unloaded := [race for race in races if race.age is None and race.pace in {Pace.RACEDAY, Pace.NEAR}]:
-        lines.append(
-            f"Never loaded: {show.many(len(unloaded), 'race')} starting within a day; see: hub history --failed"
-        )
+    unloaded = [race.pace in {Pace.RACEDAY, Pace.NEAR} for race in races if race.age is None and is_pressing(race)]
+    lines += [
+        f"Never loaded: {show.many(count, 'race')} starting {when}; see: hub history --failed"
+        for count, when in ((unloaded.count(True), "within a day"), (unloaded.count(False), "later"))
+        if count
+    ]
     for pace in Pace:
-        late = [race for race in races if race.is_late and race.pace is pace]
+        late = [race.age for race in races if race.is_late and race.pace is pace and race.age is not None]
         if late:
-            oldest = max(race.age for race in late if race.age is not None)
-            lines.append(f"Late: {show.many(len(late), f'{pace} race')}, the oldest {show.length(oldest)} old.")
+            lines.append(f"Late: {show.many(len(late), f'{pace} race')}, the oldest {show.length(max(late))} old.")
     lines += [
         f"Key {key.fingerprint} of partner {partner.partner_id} is refused ({key.state_reason}); "
         f"then: hub partner verify {partner.partner_id}"
@@ -220,7 +221,7 @@ def _tell_races(races: Sequence[Freshness], facts: Facts) -> None:
             "" if race.starts_at is None else until_start(race.starts_at - facts.now),
             show.length(race.promised),
             "never" if race.age is None else show.length(race.age),
-            "loading" if race.age is None else "late" if race.is_late else "kept",
+            "late" if race.is_late else "loading" if race.age is None else "kept",
         )
         for race in shown
     ]
@@ -327,7 +328,7 @@ def _of_race(race: Freshness) -> dict[str, object]:
         "starts_at": race.starts_at,
         "age_seconds": _seconds(race.age),
         "promised_seconds": race.promised.total_seconds(),
-        "kept": None if race.age is None else not race.is_late,
+        "kept": False if race.is_late else None if race.age is None else True,
     }
 
 

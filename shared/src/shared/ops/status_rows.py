@@ -134,7 +134,7 @@ async def watched_races(database: Database, cadences: Cadences, now: datetime) -
         times = await event_times(connection, None, now, cadences.wanted)
         rows = await connection.fetch(
             """
-            SELECT s.provider_id, s.timing_partner_id, s.race_id, r.name, s.last_confirmed_at,
+            SELECT s.provider_id, s.timing_partner_id, s.race_id, r.name, s.last_confirmed_at, s.pace_since,
                 greatest(h.interval_seconds, (SELECT interval_seconds FROM key_hours b
                     WHERE (b.provider_id, b.fingerprint) = (s.provider_id, c.fingerprint)
                       AND b.hour = date_trunc('hour', s.last_confirmed_at, 'UTC'))) AS interval_seconds
@@ -156,7 +156,8 @@ async def watched_races(database: Database, cadences: Cadences, now: datetime) -
         if row["interval_seconds"] is not None:
             cadence = cadence.stretched(timedelta(seconds=row["interval_seconds"]))
         spans = [each.span(cadence) for each in times[key]]
-        found.append(Watched(key.timing_partner_id, key.race_id, row["name"], spans, cadence, row["last_confirmed_at"]))
+        seen = (row["last_confirmed_at"], row["pace_since"])
+        found.append(Watched(key.timing_partner_id, key.race_id, row["name"], spans, cadence, *seen))
     return found
 
 

@@ -12,10 +12,12 @@ NOW = datetime(2026, 6, 6, 8, tzinfo=UTC)
 CADENCE = Cadence()
 
 
-def judged(*starts_in_hours: float | None, age: float | None, cadence: Cadence = CADENCE) -> Freshness:
+def judged(
+    *starts_in_hours: float | None, age: float | None, cadence: Cadence = CADENCE, followed: float = 0
+) -> Freshness:
     spans = [Span(None if each is None else NOW + timedelta(hours=each), None) for each in starts_in_hours]
     confirmed = None if age is None else NOW - timedelta(seconds=age)
-    found = judge(Watched(1, "7", None, spans, cadence, confirmed), NOW)
+    found = judge(Watched(1, "7", None, spans, cadence, confirmed, NOW - timedelta(seconds=followed)), NOW)
     assert found is not None
     return found
 
@@ -41,7 +43,7 @@ def test_a_race_of_several_events_is_as_near_as_its_nearest() -> None:
 
 def test_a_race_that_is_over_is_not_judged() -> None:
     span = Span(NOW - timedelta(days=5), None)
-    assert judge(Watched(1, "7", None, [span], CADENCE, NOW), NOW) is None
+    assert judge(Watched(1, "7", None, [span], CADENCE, NOW, NOW), NOW) is None
 
 
 def test_late_is_more_than_two_intervals() -> None:
@@ -57,10 +59,11 @@ def test_in_a_stretched_hour_a_race_is_judged_by_the_promise_of_that_hour() -> N
     assert judged(3, age=385, cadence=stretched).is_late
 
 
-def test_a_race_that_was_never_loaded_is_not_late_and_has_no_age() -> None:
-    found = judged(3, age=None)
-    assert found.age is None
-    assert not found.is_late
+def test_a_race_that_was_never_loaded_has_no_age_and_is_late_when_its_first_load_takes_longer_than_a_promise() -> None:
+    assert judged(3, age=None, followed=120).age is None
+    assert [judged(3, age=None, followed=each).is_late for each in (120, 121)] == [False, True]
+    assert [judged(99, age=None, followed=each).is_late for each in (7200, 7201)] == [False, True]
+    assert judge(Watched(1, "7", None, [Span(None, None)], CADENCE, None, None), NOW).is_late is False  # type: ignore[union-attr]  # it is followed
 
 
 def test_the_worst_of_a_pace_is_its_oldest_race() -> None:

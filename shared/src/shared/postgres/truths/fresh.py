@@ -10,7 +10,7 @@ TRUTH = Truth(
     JOIN credentials c USING (credential_id) JOIN public.timing_partners p ON p.timing_partner_id = s.timing_partner_id
     WHERE s.state = 'active' AND s.pace IS NOT NULL AND c.state IN ('new', 'active')
       AND coalesce(p.api_access_enabled, true) AND extract(epoch FROM
-        $1::timestamptz - greatest(coalesce(s.last_confirmed_at, s.next_due_at), s.pace_since)) > s.promised_seconds
+        $1::timestamptz - greatest(s.last_confirmed_at, s.pace_since)) > s.promised_seconds
     ORDER BY s.timing_partner_id, s.race_id
     """,
 )
