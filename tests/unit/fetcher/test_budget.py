@@ -41,11 +41,11 @@ CALM = Situation(
 
 
 def test_with_budget_and_a_free_slot_a_call_goes_out() -> None:
-    assert decide(CALM, 900, "ours") == Go(0)
+    assert decide(CALM, 900, "ours") == Go(0, is_last=False)
 
 
 def test_a_slot_whose_lease_ends_now_is_free() -> None:
-    assert decide(replace(CALM, slots=(Slot(0, "theirs", at(0)),)), 900, "ours") == Go(0)
+    assert decide(replace(CALM, slots=(Slot(0, "theirs", at(0)),)), 900, "ours") == Go(0, is_last=True)
 
 
 def test_a_spent_budget_postpones_until_enough_calls_have_stopped_counting() -> None:
@@ -53,7 +53,7 @@ def test_a_spent_budget_postpones_until_enough_calls_have_stopped_counting() -> 
 
 
 def test_the_last_call_of_a_budget_still_goes_out() -> None:
-    assert decide(replace(CALM, counting=899), 900, "ours") == Go(0)
+    assert decide(replace(CALM, counting=899), 900, "ours") == Go(0, is_last=False)
 
 
 def test_a_key_without_any_allowance_waits_an_hour() -> None:
@@ -67,7 +67,7 @@ def test_a_blocked_key_is_postponed_until_its_block_ends(reason: str | None) -> 
 
 
 def test_a_block_that_ends_now_blocks_no_more() -> None:
-    assert decide(replace(CALM, blocked_until=at(0), block_reason="slow"), 900, "ours") == Go(0)
+    assert decide(replace(CALM, blocked_until=at(0), block_reason="slow"), 900, "ours") == Go(0, is_last=False)
 
 
 def test_without_a_free_slot_it_is_a_matter_of_seconds() -> None:
@@ -75,15 +75,15 @@ def test_without_a_free_slot_it_is_a_matter_of_seconds() -> None:
 
 
 def test_the_only_key_takes_both_slots() -> None:
-    assert decide(replace(CALM, slots=(FREE, OURS)), 900, "ours") == Go(0)
+    assert decide(replace(CALM, slots=(FREE, OURS)), 900, "ours") == Go(0, is_last=True)
 
 
 def test_the_last_free_slot_is_not_for_a_key_that_holds_one() -> None:
     """Both of its answers may take half a minute, and another key may come by at any moment."""
     assert decide(replace(CALM, slots=(FREE, OURS), others_exist=True), 900, "ours") == Hold(fair=True)
-    assert decide(replace(CALM, slots=(FREE, THEIRS), others_exist=True), 900, "ours") == Go(0)
+    assert decide(replace(CALM, slots=(FREE, THEIRS), others_exist=True), 900, "ours") == Go(0, is_last=True)
     two_free = (FREE, OURS, replace(FREE, number=2))
-    assert decide(replace(CALM, slots=two_free, others_exist=True), 900, "ours") == Go(0)
+    assert decide(replace(CALM, slots=two_free, others_exist=True), 900, "ours") == Go(0, is_last=False)
 
 
 def test_a_key_with_a_slot_leaves_the_other_to_who_waits() -> None:
@@ -91,12 +91,12 @@ def test_a_key_with_a_slot_leaves_the_other_to_who_waits() -> None:
 
 
 def test_a_key_without_a_slot_takes_one_though_another_waits() -> None:
-    assert decide(replace(CALM, slots=(FREE, THEIRS), other_waits=True), 900, "ours") == Go(0)
+    assert decide(replace(CALM, slots=(FREE, THEIRS), other_waits=True), 900, "ours") == Go(0, is_last=True)
 
 
 def test_an_expired_lease_of_ones_own_does_not_count_as_a_slot() -> None:
     gone = Slot(1, "ours", at(-5))
-    assert decide(replace(CALM, slots=(FREE, gone), other_waits=True), 900, "ours") == Go(0)
+    assert decide(replace(CALM, slots=(FREE, gone), other_waits=True), 900, "ours") == Go(0, is_last=False)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The queue before the limiter: nearest class first, and a trickle for the others."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import cast
 from uuid import UUID
@@ -9,7 +10,7 @@ import pytest
 
 from fetcher.budget import Hold, Postpone
 from fetcher.gate import BREATHER, PATIENCE, Gate
-from fetcher.ledger import Granted, Ledger, Wish
+from fetcher.ledger import MARGIN, Going, Granted, Ledger, Wish
 from shared.bus.lanes import TRICKLE
 from shared.domain.run import SyncClass
 from shared.runtime.house import Bells
@@ -23,15 +24,20 @@ class OneSlot:
         self.bells = bells
         self.free = False
         self.fair = False
+        self.asked = 0
         self.granted: list[SyncClass] = []
         self.given_back = 0
+        self.meanwhile: Callable[[], object] = lambda: None
 
-    async def reserve(self, wish: Wish, now: datetime) -> Granted | Hold:
+    async def reserve(self, wish: Wish, now: datetime, going: Going) -> Granted | Hold:
+        self.asked += 1
         if not self.free:
             return Hold(fair=self.fair)
         self.free = False
         self.granted.append(wish.sync_class)
-        return Granted(len(self.granted), now)
+        self.meanwhile()
+        await asyncio.sleep(0)
+        return Granted(len(self.granted), now, was_last=True)
 
     async def give_back(self, wish: Wish, granted: Granted, now: datetime) -> None:
         self.given_back += 1
@@ -44,6 +50,10 @@ class OneSlot:
 
 def a_wish(sync_class: SyncClass) -> Wish:
     return Wish(2, "ours", "runsignup:1", sync_class, False, UUID(int=1))
+
+
+async def alone(_connection: object) -> None:
+    """Nothing is written with a call."""
 
 
 @pytest.fixture
@@ -61,7 +71,7 @@ async def test_the_nearest_goes_first_and_a_farther_one_now_and_then(ledger: One
     gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
     opening = asyncio.create_task(gate.run())
     entering = [
-        asyncio.create_task(gate.enter(a_wish(each)))
+        asyncio.create_task(gate.enter(a_wish(each), alone))
         for each in [SyncClass.BACKFILL, SyncClass.ROUTINE, *[SyncClass.RACEDAY] * (2 * TRICKLE)]
     ]
     try:
@@ -85,7 +95,7 @@ async def test_who_waits_long_for_a_call_of_the_same_key_goes_back_to_the_databa
     gate = Gate(cast(Ledger, ledger), clock, bells)
     opening = asyncio.create_task(gate.run())
     ledger.fair = True
-    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY)))
+    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone))
     try:
         for _ in range(20):
             await asyncio.sleep(0)
@@ -93,6 +103,62 @@ async def test_who_waits_long_for_a_call_of_the_same_key_goes_back_to_the_databa
         clock.pass_(PATIENCE.total_seconds())
         async with asyncio.timeout(10):
             assert await entering == Postpone(clock.now() + BREATHER, "slot")
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+
+
+async def test_who_took_the_last_slot_asks_again_only_when_one_may_be_free(ledger: OneSlot, bells: Bells) -> None:
+    """A question that can only be answered with no holds the locks that the next call of another fetcher needs."""
+    gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
+    opening = asyncio.create_task(gate.run())
+    ledger.free = True
+    entering = [asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone)) for _ in range(3)]
+    try:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (ledger.asked, [each.done() for each in entering]) == (1, [True, False, False])
+        ledger.end_call()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (ledger.asked, [each.done() for each in entering]) == (2, [True, True, False])
+    finally:
+        for task in (opening, *entering):
+            task.cancel()
+        await asyncio.gather(opening, *entering, return_exceptions=True)
+
+
+async def test_a_call_whose_asker_has_gone_is_given_back(ledger: OneSlot, bells: Bells) -> None:
+    gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
+    opening = asyncio.create_task(gate.run())
+    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone))
+    ledger.free, ledger.meanwhile = True, entering.cancel
+    try:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (entering.cancelled(), ledger.given_back, ledger.free) == (True, 1, True)
+    finally:
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+
+
+async def test_a_call_that_the_database_kept_waiting_is_given_back_and_asked_for_anew(
+    ledger: OneSlot, bells: Bells
+) -> None:
+    """Its slot's lease counts from before, and might end under it."""
+    clock = ManualClock()
+    gate = Gate(cast(Ledger, ledger), clock, bells)
+    opening = asyncio.create_task(gate.run())
+    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone))
+    ledger.free, ledger.meanwhile = True, lambda: clock.pass_(MARGIN.total_seconds())
+    try:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (entering.done(), ledger.given_back) == (False, 1)
+        ledger.meanwhile = lambda: None
+        bells.ring("slot")
+        async with asyncio.timeout(10):
+            assert await entering == Granted(2, clock.now(), was_last=True)
     finally:
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)

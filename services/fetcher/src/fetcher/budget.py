@@ -44,6 +44,7 @@ class Go:
     """Call now, in this slot."""
 
     slot: int
+    is_last: bool  # no other one is free
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +122,4 @@ def decide(situation: Situation, allowed: int, fingerprint: str) -> Go | Hold | 
     # get a word in (the bench of walls: races of the other twelve partners were four times as old).
     if holds_one and (situation.other_waits or (situation.others_exist and len(free) == 1)):
         return Hold(fair=True)
-    return Go(free[0].number)
+    return Go(free[0].number, is_last=len(free) == 1)

@@ -4,8 +4,7 @@ Two retry layers at most: here a second try after a moment, when the first faile
 own and counts); everything longer is the bus's, with minutes between.
 """
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from fetcher.budget import Postpone
 from fetcher.gate import Gate
-from fetcher.ledger import MARGIN, Granted, Ledger, Wish
+from fetcher.ledger import Going, Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
 from shared.errors import Later
 from shared.providers.port import Answer, Call, Client, Consequence, Credential, Page, Provider, ProviderFailure
@@ -57,7 +56,7 @@ class Question:
     endpoint: str
     credential: Credential
     wish: Wish
-    going: Callable[[], Awaitable[None]]  # awaited when it may go out, just before; when it raises, nothing goes
+    going: Going  # written when it goes out
 
 
 @dataclass(slots=True)
@@ -88,7 +87,9 @@ class Caller:
 
     async def _once(self, question: Question) -> Answered:
         wish = question.wish
-        granted = await self._turn(question)
+        granted = await self.gate.enter(wish, question.going)
+        if isinstance(granted, Postpone):
+            raise Postponed(granted.until, granted.reason)
         outcome, quota = "cancelled", None
         called_at = self.house.clock.now()
         try:
@@ -107,21 +108,6 @@ class Caller:
             metrics.calls.labels(self.provider.name, question.endpoint, outcome).inc()
             took = (self.house.clock.now() - called_at).total_seconds()
             metrics.call_seconds.labels(self.provider.name).observe(took)
-
-    async def _turn(self, question: Question) -> Granted:
-        """Wait until the call may go out, and say so to whom it concerns."""
-        granted = await self.gate.enter(question.wish)
-        if isinstance(granted, Postpone):
-            raise Postponed(granted.until, granted.reason)
-        try:
-            await question.going()
-            if self.house.clock.now() - granted.reserved_at > 0.8 * MARGIN:
-                raise Later("the database answers too slowly for calls to go out", retry_after=BREATH.total_seconds())
-        except BaseException:
-            with suppress(Later):  # it counts as a call that lasted as long as one can
-                await self.ledger.give_back(question.wish, granted, self.house.clock.now())
-            raise
-        return granted
 
     async def _finish(self, wish: Wish, granted: Granted, outcome: str, quota: tuple[int, int] | None) -> None:
         try:

@@ -19,6 +19,7 @@ from shared.domain.bibs import BibRange
 from shared.domain.participant import Unusable
 from shared.domain.run import Kind, Mode, Reason
 from shared.errors import Later
+from shared.postgres import Connection
 from shared.postgres.credentials import StoredCredential, judge_key
 from shared.providers.port import Answer, Call, Consequence, Page, Provider, ProviderFailure
 from shared.runtime import House
@@ -172,9 +173,9 @@ async def _next_page(run: Run) -> Answered:
 
 
 async def _ask(run: Run, call: Call, read: Callable[[Answer], Page], endpoint: str) -> Answered:
-    async def going() -> None:
-        house, now = run.house, run.house.clock.now()
-        if not await store.going(house.database, run.claimed, run.request.deadline_seconds, now, now + run.lease):
+    async def going(connection: Connection) -> None:
+        now = run.house.clock.now()
+        if not await store.going(connection, run.claimed, run.request.deadline_seconds, now, now + run.lease):
             raise LeaseLost
 
     credential = run.stored.open(run.house.sealer())

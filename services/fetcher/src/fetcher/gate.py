@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fetcher.budget import Hold, Postpone
-from fetcher.ledger import MARGIN, Granted, Ledger, Wish
+from fetcher.ledger import MARGIN, Going, Granted, Ledger, Wish
 from shared.bus.lanes import choose_lane
 from shared.clock import Clock, wait
 from shared.domain.run import SyncClass
@@ -30,6 +30,7 @@ class _Waiting:
     arrival: int
     came_at: datetime
     wish: Wish
+    going: Going
     answer: "asyncio.Future[Granted | Postpone]"
 
 
@@ -44,11 +45,14 @@ class Gate:
         self._arrivals = 0
         self._grants = 0
 
-    async def enter(self, wish: Wish) -> Granted | Postpone:
-        """Wait for a slot (seconds); a call that may not go out for longer is answered at once with Postpone."""
+    async def enter(self, wish: Wish, going: Going) -> Granted | Postpone:
+        """Wait for a slot (seconds); a call that may not go out for longer is answered at once with Postpone.
+
+        ``going`` is written together with the call, and what it raises is raised here: then nothing goes out.
+        """
         self._arrivals += 1
         answer: asyncio.Future[Granted | Postpone] = asyncio.get_running_loop().create_future()
-        entry = _Waiting(self._arrivals, self._clock.now(), wish, answer)
+        entry = _Waiting(self._arrivals, self._clock.now(), wish, going, answer)
         self._waiting.append(entry)
         self._bell.set()
         try:
@@ -75,7 +79,7 @@ class Gate:
             asked_for.add(entry.arrival)
             asked = self._clock.now()
             try:
-                verdict = await self._ledger.reserve(entry.wish, asked)
+                verdict = await self._ledger.reserve(entry.wish, asked, entry.going)
                 if isinstance(verdict, Granted) and (entry.answer.done() or self._clock.now() - asked > MARGIN / 2):
                     # Who asked has gone meanwhile. Or the database kept us waiting: the slot's lease counts from before
                     # that, and might end too early.
@@ -94,7 +98,10 @@ class Gate:
                     not_their_turn.add(entry.wish.fingerprint)
             elif not entry.answer.done():
                 entry.answer.set_result(verdict)
-                self._grants += isinstance(verdict, Granted)
+                if isinstance(verdict, Granted):
+                    self._grants += 1
+                    if verdict.was_last:
+                        return
 
     def _next(self, asked_for: set[int], not_their_turn: set[str]) -> _Waiting | None:
         """Whose turn it is, of those not asked for yet: as the bus picks among its lanes, counted by calls granted."""

@@ -1,11 +1,13 @@
 """The limiter, in PostgreSQL: exact over all replicas and restarts.
 
-A reservation locks the key's row and then the caller's registration, reads, decides, and writes, in one transaction.
-Reading comes in statements of its own after each lock: a statement's snapshot is older than the lock it waits for.
+A reservation locks the caller's registration and the key's row, reads, decides, and writes, in one transaction.
+Reading comes in a statement of its own after the locks: a statement's snapshot is older than a lock that it waits for.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, rest_after
@@ -43,6 +45,15 @@ class Granted:
 
     call_id: int
     reserved_at: datetime
+    was_last: bool  # no other slot was free
+
+
+#: What is written together with a call; when it raises, nothing was reserved.
+Going: TypeAlias = Callable[[Connection], Awaitable[None]]
+
+
+async def _nothing_more(_connection: Connection) -> None:
+    """A call is written alone."""
 
 
 class Ledger:
@@ -53,13 +64,18 @@ class Ledger:
         self._settings = settings
         self._call = timedelta(seconds=settings.call_seconds)
 
-    async def reserve(self, wish: Wish, now: datetime) -> Granted | Hold | Postpone:
-        """Reserve a call, or learn why not now; exact under any interleaving of replicas."""
+    async def reserve(self, wish: Wish, now: datetime, going: Going = _nothing_more) -> Granted | Hold | Postpone:
+        """Reserve a call, or learn why not now; exact under any interleaving of replicas.
+
+        From a call's end to the next one the slot is idle: every round trip here costs calls.
+        """
         async with self._database.transaction("reserving a call") as connection:
             situation, allowed = await self._look(connection, wish, now)
             verdict = decide(situation, allowed, wish.fingerprint)
             if isinstance(verdict, Go):
-                return await self._grant(connection, wish, verdict.slot, now)
+                granted = await self._grant(connection, wish, verdict, now)
+                await going(connection)
+                return granted
             if isinstance(verdict, Hold):
                 await connection.execute(
                     "INSERT INTO call_waiters (caller, fingerprint, waits_until) VALUES ($1, $2, $3)"
@@ -77,7 +93,8 @@ class Ledger:
                 k.others_seen_at, k.blocked_until, k.block_reason, s.until AS stopped_until, s.reason AS stop_reason,
                 CASE WHEN $3 OR f.planned IS NULL THEN 0 ELSE f.planned - (SELECT count(*) FROM calls
                     WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $5 AND sync_class = 'raceday')
-                END AS foreseen -- race-day calls of the coming hour that are still to be made
+                END AS foreseen, -- race-day calls of the coming hour that are still to be made
+                pg_advisory_xact_lock(hashtextextended($6, 0)) -- the slots
             FROM provider_keys k JOIN public.providers p USING (provider_id)
             LEFT JOIN provider_stops s USING (provider_id)
             LEFT JOIN LATERAL (
@@ -92,6 +109,7 @@ class Ledger:
             wish.privileged,
             hour_of(now),
             now,
+            f"slots:{wish.caller}",
         )
         assert key is not None, "a sealed credential has its key's row"
         limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
@@ -104,65 +122,58 @@ class Ledger:
             privileged=wish.privileged,
             foreseen=max(0, key["foreseen"]),
         )
-        counts = await connection.fetchrow(
-            """
-            WITH counting AS (
-                SELECT counts_until FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
+        rows = await self._read(connection, wish, now, allowed)
+        if len(rows) < self._settings.calls_in_flight:
+            await connection.execute(
+                "INSERT INTO call_slots (caller, slot, leased_until)"
+                " SELECT $1, n, 'epoch' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
+                wish.caller,
+                self._settings.calls_in_flight,
             )
-            SELECT count(*) AS counting,
-                (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($4 - 1, 0) LIMIT 1)
-                    AS frees_at,
-                -- In passing: the slots' lock, under which the next statement reads them.
-                pg_advisory_xact_lock(hashtextextended($5, 0))
-            FROM counting
-            """,
-            wish.provider_id,
-            wish.fingerprint,
-            now,
-            allowed,
-            f"slots:{wish.caller}",
-        )
-        assert counts is not None
-        slots, other_waits, others_exist = await self._slots(connection, wish, now)
+            rows = await self._read(connection, wish, now, allowed)
+        found = rows[0]
         stopped = key["stopped_until"] is not None and key["stopped_until"] > now
         situation = Situation(
             now=now,
             limit=limit,
-            counting=counts["counting"],
-            frees_at=min(counts["frees_at"], now + REGROWS) if shared and counts["frees_at"] else counts["frees_at"],
+            counting=found["counting"],
+            frees_at=min(found["frees_at"], now + REGROWS) if shared and found["frees_at"] else found["frees_at"],
             blocked_until=key["stopped_until"] if stopped else key["blocked_until"],
             block_reason=key["stop_reason"] if stopped else key["block_reason"],
-            slots=slots,
-            other_waits=other_waits,
-            others_exist=others_exist,
+            slots=tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows),
+            other_waits=found["other_waits"],
+            others_exist=found["others_exist"],
         )
         return situation, allowed
 
-    async def _slots(self, connection: Connection, wish: Wish, now: datetime) -> tuple[tuple[Slot, ...], bool, bool]:
-        """The slots, whether another key without one waits for one, and whether there are other keys at all."""
-        statement = """
+    async def _read(self, connection: Connection, wish: Wish, now: datetime, allowed: int) -> list[Any]:
+        """The slots; beside each how many of the key's calls count, whether another key without a slot waits for one,
+        and whether there are other keys at all."""
+        return await connection.fetch(
+            """
+            WITH counting AS (
+                SELECT counts_until FROM calls WHERE provider_id = $5 AND fingerprint = $3 AND counts_until > $4
+            )
             SELECT slot, fingerprint, leased_until,
                 EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $1 AND fingerprint <> $3 AND waits_until > $4
                     AND NOT EXISTS (SELECT 1 FROM call_slots s
                         WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $4)) AS other_waits,
                 EXISTS (SELECT 1 FROM provider_keys k JOIN credentials c USING (fingerprint)
-                    WHERE k.provider_id = $5 AND k.fingerprint <> $3 AND c.state = 'active') AS others_exist
+                    WHERE k.provider_id = $5 AND k.fingerprint <> $3 AND c.state = 'active') AS others_exist,
+                (SELECT count(*) FROM counting) AS counting,
+                (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($6 - 1, 0) LIMIT 1)
+                    AS frees_at
             FROM call_slots WHERE caller = $1 AND slot < $2 ORDER BY slot
-            """
-        count = self._settings.calls_in_flight
-        rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now, wish.provider_id)
-        if len(rows) < count:
-            await connection.execute(
-                "INSERT INTO call_slots (caller, slot, leased_until)"
-                " SELECT $1, n, 'epoch' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
-                wish.caller,
-                count,
-            )
-            rows = await connection.fetch(statement, wish.caller, count, wish.fingerprint, now, wish.provider_id)
-        slots = tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows)
-        return slots, rows[0]["other_waits"], rows[0]["others_exist"]
+            """,
+            wish.caller,
+            self._settings.calls_in_flight,
+            wish.fingerprint,
+            now,
+            wish.provider_id,
+            allowed,
+        )
 
-    async def _grant(self, connection: Connection, wish: Wish, slot: int, now: datetime) -> Granted:
+    async def _grant(self, connection: Connection, wish: Wish, go: Go, now: datetime) -> Granted:
         call_id: int = await connection.fetchval(
             """
             WITH call AS (
@@ -184,9 +195,9 @@ class Ledger:
             now + self._call + MARGIN + HOUR,
             now + self._call + MARGIN,
             wish.caller,
-            slot,
+            go.slot,
         )
-        return Granted(call_id, now)
+        return Granted(call_id, now, go.is_last)
 
     async def finish(
         self, wish: Wish, granted: Granted, outcome: str, now: datetime, quota: tuple[int, int] | None = None

@@ -90,12 +90,12 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-async def going(database: Database, claimed: Claim, seconds: int, now: datetime, leased_until: datetime) -> bool:
+async def going(connection: Connection, claimed: Claim, seconds: int, now: datetime, leased_until: datetime) -> bool:
     """A call goes out now: it is counted, the lease is renewed, and from the first one on the deadline counts.
 
     False when the run is not ours any more.
     """
-    tag = await database.execute(
+    tag: str = await connection.execute(
         "UPDATE sync_runs SET calls = calls + 1, started_at = coalesce(started_at, $3), leased_until = $5,"
         " deadline_at = coalesce(deadline_at, $3::timestamptz + make_interval(secs => $4))"
         " WHERE run_id = $1 AND attempt = $2 AND state = 'running'",
