@@ -46,6 +46,10 @@ def translate(error: BaseException, doing: str) -> SyncError:
         return Never(f"{doing}: a value does not fit its column", reason="unstorable")
     if isinstance(error, TimeoutError):
         return Later(f"{doing}: the database did not answer in time")
+    if isinstance(error, asyncpg.InternalClientError):
+        # The server's last word (it ends, or crashed) came while the connection lay in the pool, its end did not yet:
+        # the driver cannot use such a connection, and says so with an error of its own kind.
+        return Later(f"{doing}: the connection to the database broke")
     return Later(f"{doing}: the database cannot be reached ({type(error).__name__})")
 
 
@@ -60,6 +64,7 @@ def translated(doing: str) -> Iterator[None]:
         asyncpg.exceptions.DataError,
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         OverflowError,
         OSError,
         TimeoutError,

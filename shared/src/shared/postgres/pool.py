@@ -109,7 +109,7 @@ class Database:
                 finally:
                     with suppress(Exception):
                         await connection.close(timeout=2)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
                 translate(error, "listening")  # a broken ear is deaf for a second; every loop also looks by itself
             await asyncio.sleep(1)
 
