@@ -1,7 +1,8 @@
 """The queue before the limiter, inside one process: the nearest class first, with a trickle for the lower ones, and
 one reservation at a time.
 
-However many requests wait here, the database is asked once or twice for each call that ends.
+However many requests wait here and come, the database is asked once or twice for each call that ends: a question that
+can only be answered with no would hold the locks that another fetcher's next call needs.
 """
 
 import asyncio
@@ -44,9 +45,10 @@ class Gate:
         self._waiting: list[_Waiting] = []
         self._arrivals = 0
         self._grants = 0
+        self._full = False  # no slot is free, as far as we know; somebody waits, and looks again soon anyway
 
     async def enter(self, wish: Wish, going: Going) -> Granted | Postpone:
-        """Wait for a slot (seconds); a call that may not go out for longer is answered at once with Postpone.
+        """Wait for a slot (seconds); a call that may not go out for longer is answered with Postpone.
 
         ``going`` is written together with the call, and what it raises is raised here: then nothing goes out.
         """
@@ -54,7 +56,8 @@ class Gate:
         answer: asyncio.Future[Granted | Postpone] = asyncio.get_running_loop().create_future()
         entry = _Waiting(self._arrivals, self._clock.now(), wish, going, answer)
         self._waiting.append(entry)
-        self._bell.set()
+        if not self._full:
+            self._bell.set()
         try:
             return await answer
         finally:
@@ -64,15 +67,15 @@ class Gate:
     async def run(self) -> None:
         """Answer those who wait, until cancelled; the errors of the ledger are theirs."""
         while True:
-            await self._round()
+            self._full = await self._round() and bool(self._waiting)
             if self._waiting:
                 await wait(self._clock, self._bell, LOOK_SECONDS)
             else:
                 await self._bell.wait()
                 self._bell.clear()
 
-    async def _round(self) -> None:
-        """Ask for everyone who might go, each once, nearest first; stop when no slot is free."""
+    async def _round(self) -> bool:
+        """Ask for everyone who might go, each once, nearest first; stop when no slot is free, and say so."""
         asked_for: set[int] = set()
         not_their_turn: set[str] = set()
         while entry := self._next(asked_for, not_their_turn):
@@ -91,7 +94,7 @@ class Gate:
                 continue
             if isinstance(verdict, Hold):
                 if not verdict.fair:
-                    return
+                    return True
                 if asked - entry.came_at >= PATIENCE and not entry.answer.done():
                     entry.answer.set_result(Postpone(asked + BREATHER, "slot"))
                 else:
@@ -101,7 +104,8 @@ class Gate:
                 if isinstance(verdict, Granted):
                     self._grants += 1
                     if verdict.was_last:
-                        return
+                        return True
+        return False
 
     def _next(self, asked_for: set[int], not_their_turn: set[str]) -> _Waiting | None:
         """Whose turn it is, of those not asked for yet: as the bus picks among its lanes, counted by calls granted."""
