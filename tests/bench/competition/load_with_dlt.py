@@ -1,8 +1,9 @@
 """The same download and merge with dlt, set up as its documentation tells a good user to.
 
 Runs in an environment of its own (`requirements.lock` beside it), so that nothing of it comes near the hub. What to do
-comes as one JSON object on standard input: ``url``, ``dsn``, ``folder``, ``since`` (the day races are listed from) and
-``partners`` (key, secret and form each). Says ``{"rows": n}`` when all is merged.
+comes as one JSON object on standard input: ``url``, ``dsn``, ``folder``, ``file_format`` (of its files; null: its own
+choice), ``since`` (the day races are listed from) and ``partners`` (key, secret and form each). Says ``{"rows": n}``
+when all is merged.
 """
 
 import json
@@ -26,7 +27,8 @@ def main() -> None:
         dataset_name="competition",
     )
     pipeline.run(
-        [source_of(wish, number, partner) for number, partner in enumerate(wish["partners"])], loader_file_format="csv"
+        [source_of(wish, number, partner) for number, partner in enumerate(wish["partners"])],
+        loader_file_format=wish["file_format"],
     )
     with pipeline.sql_client() as client, client.execute_query("SELECT count(*) FROM participants") as cursor:
         rows = cursor.fetchall()[0][0]
@@ -47,7 +49,7 @@ def source_of(wish: dict[str, Any], number: int, partner: dict[str, str]) -> Any
     return rest_api_source(
         {
             "client": client,
-            "resource_defaults": {"write_disposition": "merge", "max_table_nesting": 0},
+            "resource_defaults": {"write_disposition": "merge", "max_table_nesting": 0},  # JSON below the first level
             "resources": [
                 {
                     "name": f"races_{number}",
@@ -65,6 +67,7 @@ def source_of(wish: dict[str, Any], number: int, partner: dict[str, str]) -> Any
                     "name": f"participants_{number}",
                     "table_name": "participants",
                     "primary_key": ["partner", "registration_id"],  # two partners may have one race
+                    "max_table_nesting": 1,  # as the hub has them: names in columns of their own, the address as JSON
                     "endpoint": {
                         "path": f"race/{{resources.races_{number}.race_id}}/participants",
                         "params": account
