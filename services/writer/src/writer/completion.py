@@ -110,7 +110,7 @@ async def _move_cursor(
     before: datetime | None,
     *,
     removals: bool,
-) -> datetime | None:
+) -> datetime:
     """Move the cursor of every event of the pass, never backwards, in the transaction that completed it.
 
     The cursor of removed people moves only with a pass that asked for them: most rounds do not. The first full pass
@@ -125,20 +125,19 @@ async def _move_cursor(
     if cursor is None:
         # Nobody is registered, or the answer was a lie: the next round asks from the beginning, for no call more.
         cursor = LONG_AGO
-    if cursor is not None:
-        await connection.execute(
-            """
-            UPDATE events SET cursor_at = greatest(cursor_at, $4), removals_cursor_at = CASE
-                WHEN $5 OR removals_cursor_at IS NULL THEN greatest(removals_cursor_at, $4) ELSE removals_cursor_at END
-            WHERE provider_id = $1 AND timing_partner_id = $2 AND event_id = ANY($3)
-              AND ($5 OR removals_cursor_at IS NULL OR cursor_at IS DISTINCT FROM greatest(cursor_at, $4))
-            """,
-            place.provider_id,
-            place.timing_partner_id,
-            event_ids,
-            cursor,
-            removals,
-        )
+    await connection.execute(
+        """
+        UPDATE events SET cursor_at = greatest(cursor_at, $4), removals_cursor_at = CASE
+            WHEN $5 OR removals_cursor_at IS NULL THEN greatest(removals_cursor_at, $4) ELSE removals_cursor_at END
+        WHERE provider_id = $1 AND timing_partner_id = $2 AND event_id = ANY($3)
+          AND ($5 OR removals_cursor_at IS NULL OR cursor_at IS DISTINCT FROM greatest(cursor_at, $4))
+        """,
+        place.provider_id,
+        place.timing_partner_id,
+        event_ids,
+        cursor,
+        removals,
+    )
     return cursor
 
 
@@ -151,8 +150,8 @@ async def _confirm(connection: Connection, place: store.Place, end: SyncFetched,
     await connection.execute(
         """
         UPDATE race_sync SET last_confirmed_at = greatest(last_confirmed_at, $4), failures = 0,
-            next_due_at = next_due_at - greatest(last_asked_at - greatest(last_confirmed_at, $4), interval '0'),
-            last_asked_at = last_asked_at - greatest(last_asked_at - greatest(last_confirmed_at, $4), interval '0'),
+            (next_due_at, last_asked_at) = (SELECT next_due_at - older, last_asked_at - older FROM (
+                SELECT greatest(last_asked_at - greatest(last_confirmed_at, $4), interval '0') AS older) AS known),
             state = CASE state WHEN 'refused' THEN 'active' ELSE state END, state_reason = NULL,
             last_full_at = CASE WHEN $5 THEN greatest(last_full_at, $4) ELSE last_full_at END
         WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3
