@@ -235,9 +235,7 @@ def test_json_that_says_something_else_is_a_difference() -> None:
 
 def test_any_record_replaces_an_adopted_row_and_none_brings_back_whom_an_older_one_cannot() -> None:
     adopted = Version(b"", at(9), at(9), at(9), is_removed=False)
-    assert judge(a_participant(modified=1), at(5), adopted) == Decision(
-        Outcome.UPDATED, write_fields=True, write_presence=False
-    )
+    assert judge(a_participant(modified=1), at(5), adopted) == Decision(Outcome.UPDATED, write_fields=True)
     gone = Version(b"", at(9), at(9), at(9), is_removed=True)
     assert judge(a_participant(modified=1), at(5), gone).outcome is Outcome.STALE
 

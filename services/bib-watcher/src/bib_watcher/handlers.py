@@ -42,10 +42,8 @@ async def _act_on_race(house: House, settings: BibWatcherSettings, batch_ids: li
         taken = await store.take(connection, batch_ids, settings.sweep_diffs)
         if not taken:
             return 0
-        groups: dict[store.Group, list[BibDiff]] = {}
-        for group, diff in await store.read_diffs(
-            connection, taken
-        ):  # a run's batches together: a swap across two is one
+        groups: dict[store.Group, list[BibDiff]] = {}  # a run's batches together: a swap across two is one
+        for group, diff in await store.read_diffs(connection, taken):
             groups.setdefault(group, []).append(diff)
         for group, diffs in groups.items():
             wish = await _act(connection, group, diffs, house=house, settings=settings)

@@ -51,15 +51,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to write of a row: its fields, its presence, both or nothing."""
+    """What becomes of a row, and whether its fields are written."""
 
     outcome: Outcome
     write_fields: bool
-    write_presence: bool
 
 
 #: Of somebody new: the same for each of a hundred thousand people of a first load.
-NEW = Decision(Outcome.ADDED, write_fields=True, write_presence=True)
+NEW = Decision(Outcome.ADDED, write_fields=True)
 
 
 def judge(incoming: Participant, fetched_at: datetime, stored: Version | None) -> Decision:
@@ -75,12 +74,12 @@ def judge(incoming: Participant, fetched_at: datetime, stored: Version | None) -
         fetched_at,
     ) >= (stored.provider_modified_at or LONG_AGO, stored.fetched_at)
     if back:
-        return Decision(Outcome.RESTORED, write_fields=differs and newer, write_presence=True)
+        return Decision(Outcome.RESTORED, write_fields=differs and newer)
     if not differs:
-        return Decision(Outcome.UNCHANGED, write_fields=False, write_presence=False)
+        return Decision(Outcome.UNCHANGED, write_fields=False)
     if not newer:
-        return Decision(Outcome.STALE, write_fields=False, write_presence=False)
-    return Decision(Outcome.UPDATED, write_fields=True, write_presence=fetched_at > stored.presence_at)
+        return Decision(Outcome.STALE, write_fields=False)
+    return Decision(Outcome.UPDATED, write_fields=True)
 
 
 def judge_removal(removal: Removal, fetched_at: datetime, stored: Version | None) -> Outcome:

@@ -71,7 +71,7 @@ def forecast(
     raceday, other = _Series(begins_at, hours), _Series(begins_at, hours)
     other.add(begins_at, until, steady)
     steps: list[tuple[datetime, int]] = []
-    dearest, shortest = 1.0, HOUR
+    dearest, shortest = [1.0] * hours, [HOUR] * hours
     for load in loads:
         cadence = load.cadence
         before: Pace | None = None
@@ -85,8 +85,9 @@ def forecast(
                 other.drop(begin, load.full_calls + RANGES_CALLS)
             if pace is Pace.RACEDAY:
                 steps += [(begin, 1), (end, -1)]
-                dearest = max(dearest, cadence.calls_a_round)
-                shortest = min(shortest, cadence.raceday)
+                for number in range(int((begin - begins_at) / HOUR), ceil((end - begins_at) / HOUR)):
+                    dearest[number] = max(dearest[number], cadence.calls_a_round)
+                    shortest[number] = min(shortest[number], cadence.raceday)
             before = pace
     found = []
     raceday_calls, other_calls = raceday.calls(), other.calls()
@@ -94,8 +95,8 @@ def forecast(
         hour = Hour(begins_at + number * HOUR, races, raceday_calls[number], other_calls[number], usable[number], None)
         if races and not hour.fits:
             room = max(hour.usable - hour.other_calls, RACEDAY_SHARE * hour.usable)
-            interval = stretched(races, dearest, room)
-            if interval > shortest:
+            interval = stretched(races, dearest[number], room)
+            if interval > shortest[number]:
                 hour = replace(hour, interval=interval)
         found.append(hour)
     return found

@@ -75,5 +75,4 @@ class State(StrEnum):
         return self in FINAL
 
 
-OUTSTANDING = (State.REQUESTED, State.RUNNING, State.FETCHED)
 FINAL = (State.COMPLETED, State.FAILED, State.EXPIRED, State.REPLACED)

@@ -64,6 +64,17 @@ def test_twelve_races_at_once_fit_a_thousand_calls_and_forty_are_stretched_alike
     assert forty.expected == 900
 
 
+def test_one_race_with_a_dearer_cadence_stretches_only_its_own_morning_by_it() -> None:
+    dear = a_load(GUN + timedelta(days=1), cadence=replace(CADENCE, removals_every=1, raceday=timedelta(seconds=10)))
+    alone, beside = (at_hour(hours(loads), GUN - HOUR) for loads in ([a_load(GUN)] * 40, [*[a_load(GUN)] * 40, dear]))
+    assert alone.interval is not None
+    assert beside.interval is not None
+    assert beside.interval - alone.interval < timedelta(seconds=5)  # its hourly looks cost a little
+    far = [a_load(GUN + timedelta(days=9))] * 1000
+    crowded = at_hour(hours([*far, a_load(GUN), a_load(GUN), dear]), GUN)
+    assert (crowded.fits, crowded.interval) == (False, None)  # and not "every 39 s instead of 60"
+
+
 def test_the_formula_is_races_times_an_hour_times_calls_a_round_by_the_usable_budget() -> None:
     assert stretched(40, 1.2, 900) == timedelta(seconds=192)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.bus.topology import CLASSES
-from shared.domain.run import FINAL, OUTSTANDING, Mode, State, SyncClass
+from shared.domain.run import Mode, State, SyncClass
 
 
 def test_full_is_stronger_than_incremental() -> None:
@@ -18,10 +18,6 @@ def test_classes_are_ordered_by_how_near_the_start_is() -> None:
 
 def test_every_class_has_its_queues() -> None:
     assert tuple(SyncClass) == CLASSES
-
-
-def test_a_run_waits_is_outstanding_or_is_over_and_never_two_of_them() -> None:
-    assert sorted([State.QUEUED, *OUTSTANDING, *FINAL]) == sorted(State)
 
 
 @pytest.mark.parametrize("state", State)
