@@ -16,7 +16,9 @@ from shared.domain.schedule import Span, openings, pace_at
 
 #: Race-day work gets at least this share of what is usable, whatever the slower paces want: they wait before it does.
 RACEDAY_SHARE = 0.25
-
+#: A stretched hour leaves so much of what is usable to what nobody foresees: follow-ups of bib changes, second tries.
+#: The reserve makes up for them where race day is concerned; the slower paces, who have none, would wait all morning.
+UNFORESEEN_SHARE = 0.1
 
 #: What the full passes on the eve and hours before the gun ask for beside people: the ranges of the edition's bibs.
 RANGES_CALLS = 1
@@ -94,7 +96,7 @@ def forecast(
     for number, races in enumerate(_most_at_once(steps, begins_at, hours)):
         hour = Hour(begins_at + number * HOUR, races, raceday_calls[number], other_calls[number], usable[number], None)
         if races and not hour.fits:
-            room = max(hour.usable - hour.other_calls, RACEDAY_SHARE * hour.usable)
+            room = max((1 - UNFORESEEN_SHARE) * hour.usable - hour.other_calls, RACEDAY_SHARE * hour.usable)
             interval = stretched(races, dearest[number], room)
             if interval > shortest[number]:
                 hour = replace(hour, interval=interval)
