@@ -110,6 +110,20 @@ async def test_the_status_says_beforehand_what_a_race_morning_is_promised(
     assert "somebody else uses it" in said
     document = (await hub("status", "--json")).document
     assert [each["interval_seconds"] for each in document["stretched_hours"]] == [145] * 4
+    await database.execute("UPDATE key_hours SET slowdown = 1.5")
+    slower = "30 races asked for every 145 s instead, what is not race day at 1.5 times its intervals"
+    assert slower in (await hub("status")).said
+    confirmed = datetime.now(UTC) - timedelta(minutes=40)
+    await database.execute(
+        "UPDATE key_hours SET interval_seconds = NULL, hour = hour - interval '50 hours';"
+        f" UPDATE race_sync SET last_confirmed_at = '{confirmed}';"
+        f" UPDATE events SET starts_at = '{datetime.now(UTC) + timedelta(hours=12)}'"
+    )
+    status = (await hub("status", "--json")).document
+    assert {(each["pace"], each["promised_seconds"], each["kept"]) for each in status["races"]} == {
+        ("near", 2700, True)
+    }
+    assert "does not fit; what is not race day at 1.5 times its intervals" in (await hub("status")).said
 
 
 async def test_the_status_tells_first_of_the_races_that_a_director_would_ask_about(

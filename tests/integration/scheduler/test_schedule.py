@@ -663,7 +663,7 @@ async def test_an_hour_that_does_not_fit_is_announced_days_ahead_and_stretches_e
         clock.pass_(60)
     rows = await database.fetch("SELECT * FROM key_hours ORDER BY hour")
     assert len(rows) == 5
-    assert all(row["announced_at"] == NOON and 190 <= row["interval_seconds"] <= 220 for row in rows)
+    assert all(row["announced_at"] == NOON and 210 <= row["interval_seconds"] <= 240 for row in rows)
     async with database.connection() as connection:
         await measure(connection, clock.now())
     labels = {"provider": "runsignup", "key": tenant.fingerprint}
@@ -690,6 +690,28 @@ async def test_an_hour_that_fits_again_is_told_so_and_its_races_go_by_the_minute
     row = await database.fetchrow("SELECT interval_seconds, announced_at FROM key_hours WHERE hour = $1", NOON)
     assert row is not None
     assert tuple(row) == (None, None)
+
+
+async def test_where_more_than_race_day_does_not_fit_the_slower_paces_are_promised_less_beforehand(
+    database: Database, house: House, clock: fakes.ManualClock, tenant: Tenant
+) -> None:
+    await crowded(database, tenant, NOON + timedelta(hours=12), races=40)  # near, and no race day until eight hours on
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 100")
+    await plan(house, SETTINGS, NOON)
+    row = await database.fetchrow("SELECT * FROM key_hours WHERE hour = $1", NOON)
+    assert row is not None
+    assert (row["raceday_races"], row["interval_seconds"], row["announced_at"]) == (0, None, NOON)
+    assert row["slowdown"] == pytest.approx((40 * (4 * 1.2 + 2 / 24) + 1) / 90, rel=0.01)
+    await tick(house, SETTINGS)
+    (told,) = await database.fetch("SELECT DISTINCT next_due_at, promised_seconds, pace FROM race_sync")
+    waits = 15 * 60 * row["slowdown"]
+    assert (told["pace"], told["promised_seconds"]) == ("near", pytest.approx(2 * waits))
+    assert (told["next_due_at"] - NOON).total_seconds() == pytest.approx(waits)
+    await plan(house, SETTINGS, at(300))
+    assert await database.fetchval("SELECT announced_at FROM key_hours WHERE hour = $1", NOON) == NOON  # said once
+    await database.execute("UPDATE provider_keys SET calls_per_hour = 1000")
+    await plan(house, SETTINGS, at(600))
+    assert await database.fetchval("SELECT count(*) FROM key_hours WHERE slowdown > 1") == 0
 
 
 class Unhurried(fakes.ManualClock):

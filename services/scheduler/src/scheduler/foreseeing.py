@@ -37,8 +37,8 @@ async def foreseeing(house: House, settings: SchedulerSettings) -> None:
 async def plan(house: House, settings: SchedulerSettings, now: datetime) -> None:
     """Walk every key's schedule ahead and keep what was found; one scheduler at a time, safe to repeat.
 
-    In an hour that does not fit, each race-day race of the key is asked for at the same longer interval: the ask reads
-    it from here, and so does whoever tells an operator what is promised.
+    In an hour that does not fit, each race-day race of the key is asked for at the same longer interval, and the slower
+    paces too if need be: the ask reads it from here, and so does whoever tells an operator what is promised.
     """
     async with house.database.transaction("planning the hours to come") as connection:
         if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtextextended('hub:plan', 0))"):
@@ -49,17 +49,17 @@ async def plan(house: House, settings: SchedulerSettings, now: datetime) -> None
         for key, hour in await announce(connection, planned, now):
             found.setdefault(key.fingerprint, []).append(hour)
     for fingerprint, hours in found.items():
-        worst = max(hours, key=lambda hour: hour.interval or timedelta(0))
-        assert worst.interval is not None
+        worst = max(hours, key=lambda hour: (hour.interval or timedelta(0), hour.slowdown))
         log.warning(
-            "Some hours do not fit a key's budget: race-day races will be asked for less often. See: hub budget",
+            "Some hours do not fit a key's budget: races will be asked for less often. See: hub budget",
             action="hours_stretched",
             key=fingerprint,
             hours=len(hours),
             first=hours[0].begins_at.isoformat(),
             worst=worst.begins_at.isoformat(),
             races=worst.raceday_races,
-            seconds=int(worst.interval.total_seconds()),
+            seconds=None if worst.interval is None else int(worst.interval.total_seconds()),
+            slowdown=round(worst.slowdown, 1),
             calls_wanted=round(worst.wanted),
             calls_usable=worst.usable,
         )

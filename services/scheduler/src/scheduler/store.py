@@ -10,7 +10,7 @@ from shared.domain.cadence import Cadence, Pace
 from shared.domain.run import Kind, Reason
 from shared.domain.schedule import RaceState
 from shared.postgres import Connection
-from shared.postgres.schedules import RaceKey, event_times, hour_of
+from shared.postgres.schedules import RaceKey, event_times, hour_of, in_hour
 
 #: Rows looked at in one transaction.
 PORTION = 200
@@ -39,7 +39,7 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
     rows = await connection.fetch(
         f"""
         SELECT r.provider_id, r.timing_partner_id, r.race_id, r.credential_id, r.last_asked_at, r.last_full_at, r.round,
-            h.interval_seconds, coalesce(m.ask_again, false) AS lacks_somebody
+            h.interval_seconds, h.slowdown, coalesce(m.ask_again, false) AS lacks_somebody
         FROM race_sync r
         JOIN credentials c USING (credential_id)
         JOIN public.timing_partners p ON p.timing_partner_id = r.timing_partner_id
@@ -61,9 +61,7 @@ async def due_races(connection: Connection, now: datetime, limit: int, cadences:
     events = await event_times(connection, keys, now, cadences.wanted)
     due = []
     for key, row in zip(keys, rows, strict=True):
-        cadence = cadences.of(key.timing_partner_id, key.race_id).jittered(key.place)
-        if row["interval_seconds"] is not None:
-            cadence = cadence.stretched(timedelta(seconds=row["interval_seconds"]))
+        cadence = in_hour(cadences.of(key.timing_partner_id, key.race_id).jittered(key.place), row)
         wanted = events.get(key, [])
         state = RaceState(
             spans=[each.span(cadence) for each in wanted],

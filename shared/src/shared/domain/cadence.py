@@ -92,11 +92,21 @@ class Cadence:
             raceday_window=self.raceday_window + self.raceday * spread,
         )
 
-    def stretched(self, least: timedelta | None) -> "Cadence":
-        """The same in an hour in which minutes do not fit the budget: nobody is asked for more often than that."""
-        if least is None:
+    def stretched(self, least: timedelta | None, slowdown: float = 1.0) -> "Cadence":
+        """The same in an hour that does not fit the budget: nobody is asked for more often than ``least``.
+
+        Where race day's giving way is not enough, the slower paces are asked for at so many times their intervals.
+        """
+        if least is None and slowdown <= 1:
             return self
-        return replace(self, raceday=max(self.raceday, least), near=max(self.near, least), far=max(self.far, least))
+        least = least or timedelta(0)
+        return replace(
+            self,
+            raceday=max(self.raceday, least),
+            near=max(self.near * slowdown, least),
+            far=max(self.far * slowdown, least),
+            long=max(self.long * slowdown, least),
+        )
 
 
 #: How long after its last moment an event is asked for by whoever does not know better.

@@ -55,6 +55,12 @@ class Hour:
         return self.wanted <= self.usable
 
     @property
+    def slowdown(self) -> float:
+        """At how many times their intervals the slower paces are asked for, when race day's share leaves too little."""
+        left = self.usable - min(self.raceday_calls, RACEDAY_SHARE * self.usable)
+        return max(1.0, self.other_calls / left)
+
+    @property
     def expected(self) -> float:
         """Calls that will be made."""
         return min(self.wanted, self.usable)

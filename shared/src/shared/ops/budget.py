@@ -56,8 +56,9 @@ def budget(
     """Show what each key has spent in the rolling hour, and what the next 14 days will cost it by the schedule.
 
     The reserve is left for operators: the forecast plans without it. In an hour that does not fit, every race-day race
-    of the key is asked for at the same longer interval, and its promise says so beforehand. What nobody can foresee
-    (follow-ups of bib changes, asks by hand, second tries) is not in the forecast; what of the rolling hour it took is.
+    of the key is asked for at the same longer interval, and the others too where that is not enough; their promises
+    say so beforehand. What nobody can foresee (follow-ups of bib changes, asks by hand, second tries) is not in the
+    forecast; what of the rolling hour it took is.
 
     Example: hub budget --what-if limit=2000
     """
@@ -239,6 +240,7 @@ def _document(
                         "raceday_races": hour.raceday_races,
                         "fits": hour.fits,
                         "interval_seconds": None if hour.interval is None else int(hour.interval.total_seconds()),
+                        "slowdown": round(hour.slowdown, 2),
                     }
                     for hour in hours
                 ],

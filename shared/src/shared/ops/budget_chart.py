@@ -55,12 +55,18 @@ def sentence(spell: Sequence[Hour], cadence: Cadence) -> str:
     begin, end = spell[0].begins_at, spell[-1].begins_at + HOUR
     worst = max(spell, key=lambda hour: hour.wanted)
     head = f"{begin:%a %m-%d %H:%M}-{end:%H:%M} UTC: {worst.wanted:,.0f} calls wanted of {worst.usable:,}"
-    if worst.interval is None:
-        return f"{head}; what is not race day waits."
-    return (
-        f"{head}; {many(worst.raceday_races, 'race')} asked for every {seconds(worst.interval.total_seconds())}"
-        f" instead of {seconds(cadence.raceday.total_seconds())}."
-    )
+    asked = []
+    if worst.interval is not None:
+        instead = f"{seconds(worst.interval.total_seconds())} instead of {seconds(cadence.raceday.total_seconds())}"
+        asked.append(f"{many(worst.raceday_races, 'race')} asked for every {instead}")
+    if worst.slowdown > 1:
+        asked.append(slower(worst.slowdown))
+    return f"{head}; {', '.join(asked)}."
+
+
+def slower(slowdown: float) -> str:
+    """How what is not race day is asked for, where that does not fit either."""
+    return f"what is not race day at {slowdown:.1f} times its intervals"
 
 
 def seconds(number: float) -> str:

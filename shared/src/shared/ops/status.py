@@ -11,7 +11,7 @@ from shared.cadences import CadenceSettings
 from shared.domain.budget import HOUR
 from shared.domain.cadence import Cadence, Pace
 from shared.ops import show
-from shared.ops.budget_chart import until
+from shared.ops.budget_chart import slower, until
 from shared.ops.checking import told
 from shared.ops.desk import NEEDED, Desk, at_desk
 from shared.ops.freshness import Freshness, judge, worst
@@ -163,10 +163,13 @@ def spells_of(hours: Sequence[Any]) -> list[list[Any]]:
 def stretched(spell: Sequence[Any]) -> str:
     """What some hours in a row promise instead, in a sentence."""
     most = max(each["raceday_races"] for each in spell)
-    slowest = max(each["interval_seconds"] for each in spell)
+    slowest = max(each["interval_seconds"] or 0 for each in spell)
+    slowdown = max(each["slowdown"] for each in spell)
+    asked = [f"{show.many(most, 'race')} asked for every {slowest} s instead"] if slowest else []
+    asked += [slower(slowdown)] if slowdown > 1 else []
     return (
         f"Key {spell[0]['fingerprint']}, {spell[0]['hour']:%a %m-%d %H:%M} to {spell[-1]['hour'] + HOUR:%H:%M} UTC: "
-        f"its budget does not fit; {show.many(most, 'race')} asked for every {slowest} s instead; see: hub budget"
+        f"its budget does not fit; {', '.join(asked)}; see: hub budget"
     )
 
 

@@ -12,7 +12,7 @@ from shared.ops.selecting import Partner, all_partners
 from shared.postgres import Database
 from shared.postgres.beats import living
 from shared.postgres.replays import going_on
-from shared.postgres.schedules import RaceKey, event_times, hour_of, load_cadences
+from shared.postgres.schedules import RaceKey, event_times, hour_of, in_hour, load_cadences
 from shared.postgres.truths import Checked, last_checked
 
 #: A bib in conflict needs somebody when its race starts so soon.
@@ -44,7 +44,7 @@ class Facts:
     stops: Sequence[Any]
     failing: Sequence[Any]  # providers of whose calls at least half failed just now
     broken: Sequence[Checked]  # truths that did not hold when they were checked last
-    stretched: Sequence[Any]  # hours to come in which race-day races are asked for less often
+    stretched: Sequence[Any]  # hours to come in which races are asked for less often
     outbox: int
     outbox_since: datetime | None
     newest_feed_id: int
@@ -115,8 +115,8 @@ async def gather(database: Database, base: CadenceValues, now: datetime) -> Fact
             now - JUST_NOW,
         ),
         stretched=await database.fetch(
-            "SELECT fingerprint, hour, raceday_races, interval_seconds, announced_at FROM key_hours"
-            " WHERE interval_seconds IS NOT NULL AND hour >= $1 ORDER BY fingerprint, hour",
+            "SELECT fingerprint, hour, raceday_races, interval_seconds, slowdown, announced_at FROM key_hours"
+            " WHERE announced_at IS NOT NULL AND hour >= $1 ORDER BY fingerprint, hour",
             hour_of(now),
         ),
         outbox=outbox["waiting"],
@@ -135,14 +135,16 @@ async def watched_races(database: Database, cadences: Cadences, now: datetime) -
         rows = await connection.fetch(
             """
             SELECT s.provider_id, s.timing_partner_id, s.race_id, r.name, s.last_confirmed_at, s.pace_since,
-                greatest(h.interval_seconds, (SELECT interval_seconds FROM key_hours b
-                    WHERE (b.provider_id, b.fingerprint) = (s.provider_id, c.fingerprint)
-                      AND b.hour = date_trunc('hour', s.last_confirmed_at, 'UTC'))) AS interval_seconds
+                h.interval_seconds, h.slowdown
             FROM race_sync s JOIN credentials c USING (credential_id)
             JOIN public.timing_partners p ON p.timing_partner_id = s.timing_partner_id
             LEFT JOIN races r ON (r.provider_id, r.timing_partner_id, r.race_id)
                 = (s.provider_id, s.timing_partner_id, s.race_id)
-            LEFT JOIN key_hours h ON (h.provider_id, h.fingerprint, h.hour) = (s.provider_id, c.fingerprint, $1)
+            CROSS JOIN LATERAL (
+                SELECT max(interval_seconds) AS interval_seconds, max(slowdown) AS slowdown FROM key_hours
+                WHERE (provider_id, fingerprint) = (s.provider_id, c.fingerprint)
+                  AND hour IN ($1, date_trunc('hour', s.last_confirmed_at, 'UTC')) -- in which it was promised
+            ) h
             WHERE s.state = 'active' AND c.state <> 'disabled' AND coalesce(p.api_access_enabled, true)
             """,
             hour_of(now),
@@ -152,9 +154,7 @@ async def watched_races(database: Database, cadences: Cadences, now: datetime) -
         key = RaceKey(row["provider_id"], row["timing_partner_id"], row["race_id"])
         if key not in times:
             continue
-        cadence = cadences.of(key.timing_partner_id, key.race_id)
-        if row["interval_seconds"] is not None:
-            cadence = cadence.stretched(timedelta(seconds=row["interval_seconds"]))
+        cadence = in_hour(cadences.of(key.timing_partner_id, key.race_id), row)
         spans = [each.span(cadence) for each in times[key]]
         seen = (row["last_confirmed_at"], row["pace_since"])
         found.append(Watched(key.timing_partner_id, key.race_id, row["name"], spans, cadence, *seen))

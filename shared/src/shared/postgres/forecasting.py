@@ -125,30 +125,38 @@ def foresee(key: KeyBudget, settings: PlanSettings, now: datetime, hours: int = 
 async def announce(
     connection: Connection, planned: Sequence[tuple[KeyBudget, Sequence[Hour]]], now: datetime
 ) -> list[tuple[KeyBudget, Hour]]:
-    """Keep the hours with race-day work; those that newly do not fit, or fit worse by a tenth, are returned.
+    """Keep the hours with race-day work or that do not fit; those that newly do not, or worse by a tenth, are returned.
 
     An hour that begins to fit again is kept so, too. What is past stays, so that a race can be judged by what it was
     promised.
     """
     rows = sorted(
-        ((key.provider_id, key.fingerprint, hour) for key, hours in planned for hour in hours if hour.raceday_races),
+        (
+            (key.provider_id, key.fingerprint, hour)
+            for key, hours in planned
+            for hour in hours
+            if hour.raceday_races or not hour.fits
+        ),
         key=lambda each: (each[0], each[1], each[2].begins_at),
     )
     changed = await connection.fetch(
         """
         WITH planned AS (
             SELECT * FROM unnest($2::int[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::int[], $8::int[],
-                $9::int[]) AS n (provider_id, fingerprint, hour, races, raceday, other, usable, seconds)
+                $9::int[], $10::real[])
+                AS n (provider_id, fingerprint, hour, races, raceday, other, usable, seconds, slowdown)
         ), written AS (
             INSERT INTO key_hours AS k (provider_id, fingerprint, hour, raceday_races, raceday_calls, other_calls,
-                usable_calls, interval_seconds, announced_at, planned_at)
-            SELECT provider_id, fingerprint, hour, races, raceday, other, usable, seconds,
-                CASE WHEN seconds IS NOT NULL THEN $1::timestamptz END, $1 FROM planned
+                usable_calls, interval_seconds, slowdown, announced_at, planned_at)
+            SELECT provider_id, fingerprint, hour, races, raceday, other, usable, seconds, slowdown,
+                CASE WHEN seconds IS NOT NULL OR slowdown > 1 THEN $1::timestamptz END, $1 FROM planned
             ON CONFLICT (provider_id, fingerprint, hour) DO UPDATE SET raceday_races = excluded.raceday_races,
                 raceday_calls = excluded.raceday_calls, other_calls = excluded.other_calls,
                 usable_calls = excluded.usable_calls, interval_seconds = excluded.interval_seconds,
-                announced_at = CASE WHEN excluded.interval_seconds <= k.interval_seconds * 1.1 THEN k.announced_at
-                    ELSE excluded.announced_at END,
+                slowdown = excluded.slowdown,
+                announced_at = CASE WHEN excluded.announced_at IS NOT NULL AND excluded.slowdown <= k.slowdown * 1.1
+                    AND coalesce(excluded.interval_seconds, 0) <= coalesce(k.interval_seconds, 0) * 1.1
+                    THEN coalesce(k.announced_at, $1) ELSE excluded.announced_at END,
                 planned_at = $1
             RETURNING provider_id, fingerprint, hour, announced_at
         )
@@ -163,6 +171,7 @@ async def announce(
         [ceil(hour.other_calls) for _, _, hour in rows],
         [hour.usable for _, _, hour in rows],
         [None if hour.interval is None else int(hour.interval.total_seconds()) for _, _, hour in rows],
+        [hour.slowdown for _, _, hour in rows],
     )
     await connection.execute("DELETE FROM key_hours WHERE hour >= $1 AND planned_at < $2", hour_of(now), now)
     new = {(row["provider_id"], row["fingerprint"], row["hour"]) for row in changed}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -50,6 +51,12 @@ class EventTime:
 def hour_of(moment: datetime) -> datetime:
     """The hour that an instant stands in."""
     return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def in_hour(cadence: Cadence, row: Any) -> Cadence:
+    """A cadence as its key's hour lets it be, by what a row says of that; nulls: nobody planned it."""
+    least = None if row["interval_seconds"] is None else timedelta(seconds=row["interval_seconds"])
+    return cadence.stretched(least, row["slowdown"] or 1.0)
 
 
 @lru_cache(maxsize=512)

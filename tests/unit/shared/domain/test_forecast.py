@@ -85,11 +85,14 @@ def test_slower_paces_never_take_more_than_three_quarters_from_race_day() -> Non
     assert found.interval is None  # two races each minute need less than their share
     more = at_hour(hours([*far, *[a_load(GUN)] * 10]), GUN)
     assert more.interval == stretched(10, 1.2, 225)
+    assert more.other_calls / more.slowdown == pytest.approx(675)
+    assert at_hour(hours([a_load(GUN)] * 40), GUN).slowdown == 1  # race day gives way, and that is enough
 
 
 def test_hours_without_race_day_may_not_fit_and_are_not_stretched() -> None:
     found = hours([a_load(GUN + timedelta(days=9))] * 1000, 3)
     assert [(each.fits, each.interval) for each in found] == [(False, None)] * 3
+    assert [each.slowdown for each in found] == pytest.approx([each.wanted / 900 for each in found])  # all alike
 
 
 def test_each_hour_has_the_budget_of_its_own() -> None:

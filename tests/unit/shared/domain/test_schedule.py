@@ -466,3 +466,8 @@ def test_a_stretched_hour_promises_what_it_can_keep() -> None:
     ]  # fmt: skip
     assert stretched.promised(Pace.RACEDAY) == minutes(40)
     assert CADENCE.stretched(None) is CADENCE
+    slower = CADENCE.stretched(None, 1.5)
+    assert [slower.promised(each) for each in (Pace.RACEDAY, Pace.NEAR, Pace.ROUTINE, Pace.LONG)] == [
+        minutes(2), minutes(45), minutes(180), minutes(180),
+    ]  # fmt: skip
+    assert CADENCE.stretched(minutes(40), 1.5).interval(Pace.NEAR) == minutes(40)
