@@ -10,10 +10,10 @@ WHEELS := $(VENV)/.k8s
 LOCKED := --quiet --disable-pip-version-check --no-deps --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check audit format chaos weekend k8s bench bench-full lock clean
+.PHONY: help install demo test check audit format chaos weekend k8s bench bench-quick bench-full lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv with everything, the command .venv/bin/hub included
 
@@ -76,6 +76,9 @@ k8s: $(STAMP) ## hold overlays, alerts and dashboards to what they promise (need
 
 bench: $(STAMP) ## the benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
+
+bench-quick: $(STAMP) ## the writer's ratios in some seconds, as CI prints them
+	@$(BIN)/python -m tests.bench --quick writer
 
 # A competitor stays in an environment of its own: nothing of it comes near the hub's.
 DLT := .venv-dlt
