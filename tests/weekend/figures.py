@@ -40,6 +40,7 @@ def figures(name: str, played: Played, verdict: Verdict) -> Figures:
         "recovered_after": round(verdict.recovered_after, 1),
         "stretched": _told(verdict.stretched),
         "stretched_age": _told(quantiles([each.seconds for each in verdict.ages if each.promised is not None])),
+        "near": _told(quantiles(verdict.near)),
         "stretched_interval": round(max(played.stretched.values(), default=0.0)),
         "stretched_hours": len(played.stretched),
         "bib": _told(quantiles(verdict.bibs)),

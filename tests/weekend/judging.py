@@ -2,11 +2,12 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from runsignup_simulator.model import Race
+from shared.domain.cadence import Cadence, Pace
 from tests.weekend.calendar import AFTER, BEFORE, at, timed
 from tests.weekend.play import Given, Played, Told
 
@@ -14,6 +15,8 @@ from tests.weekend.play import Given, Played, Told
 LOOK = timedelta(seconds=5)
 #: The promises. An age is that of the provider's state as the hub last confirmed it.
 AGE_P99, BIB_P99, RECOVERY = 90.0, 75.0, 120.0
+#: Races that start within a day are looked at less often, and promised half an hour.
+DAY, LOOK_NEAR, NEAR_AGE = timedelta(hours=24), timedelta(minutes=1), Cadence().promised(Pace.NEAR).total_seconds()
 #: So long, in seconds, what is late after the brown-out is late because of it.
 HEALING = 1800.0
 #: A bib of which no event came so long before the end is lost: on a race day, and otherwise.
@@ -61,6 +64,9 @@ class Verdict:
 
     ages: list[Aged] = field(default_factory=list)
     in_brown_out: list[Aged] = field(default_factory=list)
+    near: list[float] = field(
+        default_factory=list
+    )  # ages of races within a day of their start, as shares of the promise
     recovered_after: float = 0.0  # seconds after the brown-out until every race was as fresh as promised
     bibs: list[float] = field(default_factory=list)  # seconds from the provider's change to the event, race days
     stretched_bibs: list[float] = field(
@@ -92,6 +98,10 @@ class Verdict:
         """The promises that were not kept, each in a sentence."""
         said = [
             (self.plain.p99 > AGE_P99, f"a race's age was {self.plain.p99:.0f} s at p99; {AGE_P99:.0f} are promised"),
+            (
+                quantiles(self.near).p99 > 1,
+                f"near races' ages were {quantiles(self.near).p99:.2f} of their promise at p99",
+            ),
             (self.stretched.p99 > 1, f"stretched promises were overrun: p99 {self.stretched.p99:.2f} of them"),
             (
                 self.recovered_after > RECOVERY,
@@ -146,6 +156,21 @@ def race_days(history: Sequence[tuple[datetime, Race]], first: datetime, last: d
             moment += LOOK
 
 
+def near_days(
+    history: Sequence[tuple[datetime, Race]], first: datetime, last: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """The moments, ``LOOK_NEAR`` apart, at which a race is within a day of a start and not in a window; since when."""
+    for place, (since, race) in enumerate(history):
+        until = min(last, history[place + 1][0] if place + 1 < len(history) else last)
+        starts = [at(event.starts_at or 0) for event in timed(race)]
+        moment = first
+        while moment < until:
+            near = [start - DAY for start in starts if BEFORE < start - moment <= DAY]
+            if near and moment >= since and not any(start - BEFORE <= moment <= start + AFTER for start in starts):
+                yield moment, max(since, min(near))
+            moment += LOOK_NEAR
+
+
 def _judge_ages(played: Played, verdict: Verdict) -> None:
     script = played.script
     seen: dict[tuple[int, int], list[tuple[datetime, datetime]]] = defaultdict(list)
@@ -156,15 +181,13 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
             known.append((run["finished_at"], newest))
     first_bad, last_bad = script.brown_out or (script.ends, script.ends)
     for partner, race_id in played.copies:
-        known = seen[partner, race_id]
-        told_at = [finished for finished, _ in known]
+        age_at = _ages(seen[partner, race_id], script.loads_from)
+        for moment, near_since in near_days(played.races[race_id], script.begins, script.ends):
+            if not first_bad <= moment < last_bad + timedelta(seconds=HEALING):
+                # A nearer pace promises from when it begins.
+                verdict.near.append(min(age_at(moment), (moment - near_since).total_seconds()) / NEAR_AGE)
         for moment in race_days(played.races[race_id], script.begins, script.ends):
-            place = bisect_right(told_at, moment)
-            age = (
-                (moment - known[place - 1][1]).total_seconds()
-                if place
-                else (moment - script.loads_from).total_seconds()
-            )
+            age = age_at(moment)
             aged = Aged(moment, partner, age, played.promised(partner, moment))
             since_then = (moment - last_bad).total_seconds()
             in_brown_out = first_bad <= moment < last_bad + timedelta(seconds=RECOVERY)
@@ -172,6 +195,17 @@ def _judge_ages(played: Played, verdict: Verdict) -> None:
             # Not back: known from before its end only, and longer ago than promised.
             if 0 <= since_then < HEALING and age > max(since_then, aged.promised or AGE_P99):
                 verdict.recovered_after = max(verdict.recovered_after, since_then)
+
+
+def _ages(known: Sequence[tuple[datetime, datetime]], loads_from: datetime) -> Callable[[datetime], float]:
+    """How old what is known of a race is at a moment, by when which of its states was confirmed; seconds."""
+    told_at = [finished for finished, _ in known]
+
+    def age(moment: datetime) -> float:
+        place = bisect_right(told_at, moment)
+        return (moment - (known[place - 1][1] if place else loads_from)).total_seconds()
+
+    return age
 
 
 def _judge_bibs(played: Played, verdict: Verdict) -> None:

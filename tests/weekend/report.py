@@ -64,6 +64,7 @@ ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("hours stretched, as announced before they began", _stretched),
     ("age in them, s: p50 / p95 / p99 / max", _of("stretched_age")),
     ("of the age promised then: p99 (≤ 1), max", _shares("stretched")),
+    ("races within a day of a start, of the promised age: p99 (≤ 1), max", _shares("near")),
     (f"in the brown-out and {RECOVERY:.0f} s after it, s", _of("age_in_brown_out")),
     (f"all races fresh again after it, s (≤ {RECOVERY:.0f})", lambda f: f"{f['recovered_after']:.0f}"),
     (f"bib to event, race days, s: p50 / p95 / p99 (≤ {BIB_P99:.0f}) / max", _of("bib")),

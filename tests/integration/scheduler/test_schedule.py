@@ -11,7 +11,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from scheduler import store
+from scheduler import open_runs, store
 from scheduler.foreseeing import foreseeing, plan
 from scheduler.handlers import tick
 from scheduler.measuring import measure
@@ -358,7 +358,7 @@ async def test_a_run_that_waited_long_for_its_budget_is_not_given_up_when_it_is_
 async def test_the_nearer_class_is_requested_first(
     database: Database, house: House, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "PORTION", 2)
+    monkeypatch.setattr(open_runs, "PORTION", 2)
     order = (SyncClass.BACKFILL, SyncClass.NEAR, SyncClass.RACEDAY, SyncClass.ROUTINE)
     for number, sync_class in enumerate(order):
         race, events = str(number + 1), (str(10_000 + number),)

@@ -78,6 +78,24 @@ def test_a_stretched_promise_is_the_measure_where_it_was_announced(race: Race) -
     assert verdict.stretched.most == pytest.approx(120 / 200)
 
 
+def test_a_race_within_a_day_of_its_start_is_judged_by_its_own_promise_from_when_that_begins(race: Race) -> None:
+    from dataclasses import replace
+
+    def in_hours(hours: float) -> Race:
+        return replace(
+            race, events=(replace(race.events[0], starts_at=int((BEGINS + timedelta(hours=hours)).timestamp())),)
+        )
+
+    kept = judge(a_weekend(in_hours(10), *every(1700)))
+    assert (len(kept.near), kept.ages, max(kept.near) < 1) == (60, [], True)
+    late = judge(a_weekend(in_hours(10), (0, 1)))
+    assert max(late.near) == pytest.approx(59 / 30)
+    assert any(each.startswith("near races' ages were 1.97 of their promise") for each in late.broken())
+    entered = judge(a_weekend(in_hours(24.5), (0, 1)))
+    assert len(entered.near) == 30
+    assert max(entered.near) == pytest.approx(29 / 30)
+
+
 def test_a_brown_out_is_judged_by_how_soon_all_are_fresh_again(race: Race) -> None:
     played = a_weekend(race, *[each for each in every(60) if not 600 <= each[0] < 1800])
     played.script = Script(

@@ -6,7 +6,7 @@ Its one message, the outcome of a run, only wakes it: all it needs stands in the
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scheduler import replay_store, store
+from scheduler import open_runs, replay_store, store
 from scheduler.looking import Look
 from scheduler.rewinding import rewind
 from scheduler.settings import SchedulerSettings
@@ -115,8 +115,8 @@ async def _ask_for(
 
 async def _promote(house: House, now: datetime) -> None:
     async with house.database.transaction("requesting queued and abandoned runs") as connection:
-        ready = await store.promotable(connection, now)
-        for each in [*ready, *await store.abandoned(connection, now - LEASE_GRACE)]:
+        ready = await open_runs.promotable(connection, now)
+        for each in [*ready, *await open_runs.abandoned(connection, now - LEASE_GRACE)]:
             await send_request(connection, each.run_id, provider=by_id(each.provider_id).name, source=SOURCE, now=now)
 
 
@@ -141,7 +141,7 @@ async def forget_messages(house: House) -> None:
 async def _send_again(house: House, sent_before: datetime) -> int:
     now = house.clock.now()
     async with house.database.transaction("sending requests again") as connection:
-        runs = await store.unheard(connection, sent_before)
+        runs = await open_runs.unheard(connection, sent_before)
         for each in runs:
             await send_request(connection, each.run_id, provider=by_id(each.provider_id).name, source=SOURCE, now=now)
     return len(runs)
@@ -151,19 +151,19 @@ async def _give_up(house: House, *, deadline_before: datetime, begun_before: dat
     """End runs that took too long; each race is due again at once, and its late batches still apply rows."""
     now = house.clock.now()
     async with house.database.connection("looking for overdue runs") as connection:
-        candidates = await store.overdue(connection, deadline_before, begun_before)
+        candidates = await open_runs.overdue(connection, deadline_before, begun_before)
     late = Ending(State.EXPIRED, "expired", "not complete by its deadline; its race is asked for again")
     keyless = Ending(State.FAILED, "key_deleted", "its key was deleted before it could be fetched")
     for run in candidates:
         provider = by_id(run.provider_id).name
         async with house.database.transaction("giving up an overdue run") as connection:
-            if not await store.still_overdue(connection, run, deadline_before, begun_before):
+            if not await open_runs.still_overdue(connection, run, deadline_before, begun_before):
                 continue
             ending = late if run.has_key else keyless
             await finish_run(
                 connection, run.run_id, ending, provider=provider, source=SOURCE, message_id=house.new_id(), now=now
             )
             if run.has_key:
-                await store.make_due(connection, run, now)
+                await open_runs.make_due(connection, run, now)
         metrics.runs_finished.labels(provider, run.kind, ending.state).inc()
     return len(candidates)

@@ -7,7 +7,8 @@ nobody could foresee.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scheduler.store import IN_USE, RESTS
+from scheduler.open_runs import RESTS
+from scheduler.store import IN_USE
 from shared.postgres import Connection
 from shared.providers.registry import IDS
 
