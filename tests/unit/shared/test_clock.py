@@ -48,7 +48,9 @@ def test_a_clock_set_by_anothers_tells_that_ones_time_to_within_half_the_way(
 
     clock.set_by(read_at + skew, asked, asked + round_trip)
 
-    assert abs((clock.offset - skew).total_seconds()) <= round_trip / 2 + 1e-2
+    error = abs((clock.offset - skew).total_seconds())
+    ours = time.monotonic() - asked + 1e-4  # what the test itself took, and microseconds that were rounded
+    assert error <= round_trip / 2 + ours
 
 
 def test_two_skewed_machines_agree_once_set_by_the_same_clock() -> None:
