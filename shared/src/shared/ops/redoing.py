@@ -107,6 +107,8 @@ def runs(
 ) -> None:
     """Ask the provider again for what former runs asked for: each race once, behind all that is due. It costs calls.
 
+    Runs of a key that was deleted or disabled since are left out: there is nothing to ask with.
+
     Example: hub replay runs --failed --since 2h
     """
 
@@ -118,7 +120,7 @@ def runs(
         return await begin(
             desk,
             lambda connection, replay_id: freeze_runs(connection, chosen, replay_id=replay_id, now=now, rate=rate),
-            nothing="no run fits; see: hub history",
+            nothing="no run of a key that is in use fits; see: hub history",
             wait=wait,
             json=json,
         )

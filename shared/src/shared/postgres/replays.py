@@ -163,7 +163,10 @@ async def freeze_records(
 async def freeze_runs(
     connection: Connection, chosen: Archived, *, replay_id: UUID, now: datetime, rate: float = RATE
 ) -> Begun:
-    """Freeze former runs to be asked of the provider again: each race, and each key's list of races, once."""
+    """Freeze former runs to be asked of the provider again: each race, and each key's list of races, once.
+
+    With a key that was deleted or disabled since, nothing can be asked: such an item would only stop the replay.
+    """
     await _begin(connection, replay_id, What.RUNS, now, rate=rate)
     await connection.execute(
         """
@@ -172,10 +175,11 @@ async def freeze_runs(
             timing_partner_id, race_id, run_id
         FROM (
             SELECT DISTINCT ON (provider_id, timing_partner_id, kind, coalesce(race_id, credential_id::text)) *
-            FROM sync_runs WHERE kind IN ('race', 'discover') AND (cardinality($2::uuid[]) = 0 OR run_id = ANY($2))
+            FROM sync_runs r WHERE kind IN ('race', 'discover') AND (cardinality($2::uuid[]) = 0 OR run_id = ANY($2))
                 AND ($3::int IS NULL OR timing_partner_id = $3) AND ($4::text IS NULL OR race_id = $4)
                 AND ($5::timestamptz IS NULL OR requested_at >= $5)
-                AND (NOT $6 OR state IN ('failed', 'expired'))
+                AND (NOT $6 OR state IN ('failed', 'expired')) AND EXISTS (
+                    SELECT 1 FROM credentials c WHERE c.credential_id = r.credential_id AND c.state <> 'disabled')
             ORDER BY provider_id, timing_partner_id, kind, coalesce(race_id, credential_id::text), requested_at DESC
         ) latest
         """,
