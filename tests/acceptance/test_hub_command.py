@@ -141,7 +141,9 @@ async def test_a_refused_key_is_told_and_taken_again_once_it_is_good(hub: Hub, c
     sync = await command("sync", "--wait")
     assert sync.code == 3
     assert f"hub partner verify {partner_id}" in sync.said
-    assert "is refused" in (await command("status")).said
+    for told in ((await command("status")).said, (await command("partner", "list")).said, sync.said):
+        assert "refused" in told
+        assert "it refused the key: check key and secret" in " ".join(told.split())
     failed = (await command("history", "--failed", "--json")).document["runs"]
     assert failed[0]["error_code"]
 
@@ -187,6 +189,7 @@ async def test_a_key_is_rotated_without_a_gap_and_a_wrong_one_changes_nothing(hu
     refused = await command(*words, "never-issued-00", HUB_SECRET_KEY=hub.secret_key)
     assert refused.code == 3, refused.out
     assert (refused.document["accepted"], refused.document["former_state"]) == (False, "active")
+    assert "it refused the key: check key and secret" in refused.document["reason"]
     done = await command(*words, pretend.secret, HUB_SECRET_KEY=hub.secret_key)
     assert done.code == 0, done.out
     assert done.document["accepted"]

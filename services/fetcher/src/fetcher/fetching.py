@@ -21,7 +21,7 @@ from shared.domain.run import Kind, Mode, Reason
 from shared.errors import Later
 from shared.postgres import Connection
 from shared.postgres.credentials import StoredCredential, judge_key
-from shared.providers.port import Answer, Call, Consequence, Page, Provider, ProviderFailure
+from shared.providers.port import OPENS_NOTHING, Answer, Call, Consequence, Page, Provider, ProviderFailure
 from shared.runtime import House
 from shared.telemetry import metrics
 
@@ -221,11 +221,8 @@ async def _verify(run: Run, page: Page) -> None:
             opens = True
             break
     if races and not opens:
-        raise ProviderFailure(
-            "the key lists races and may read none of them",
-            consequence=Consequence.CREDENTIAL,
-            code="opens_nothing",
-        )
+        code, words = OPENS_NOTHING
+        raise ProviderFailure(words, consequence=Consequence.CREDENTIAL, code=code)
     async with run.house.database.transaction("accepting a key") as connection:
         reason = None if races else "no races yet"
         await judge_key(connection, run.stored, "active", reason, run.house.clock.now())

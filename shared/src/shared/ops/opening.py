@@ -7,6 +7,7 @@ from typing import Any
 from shared.ops import show
 from shared.ops.desk import Desk
 from shared.ops.following import LOOK_SECONDS
+from shared.providers.registry import told
 
 #: A proof takes a call or four; a key whose calls must wait for others takes longer.
 PROOF_SECONDS = 60.0
@@ -47,10 +48,13 @@ async def wait_for_proof(desk: Desk, credential_id: int, timeout: float = PROOF_
     began = desk.clock.now()
     while (desk.clock.now() - began).total_seconds() < timeout:
         row = await desk.database.fetchrow(
-            "SELECT state, state_reason, last_discovered_at FROM credentials WHERE credential_id = $1", credential_id
+            "SELECT c.state, c.state_reason, c.last_discovered_at, k.provider_id FROM credentials c"
+            " JOIN public.partner_provider_credentials k ON k.partner_provider_credential_id = c.credential_id"
+            " WHERE c.credential_id = $1",
+            credential_id,
         )
         if row is not None and row["state"] == "refused":
-            return Opening(False, row["state_reason"], [])
+            return Opening(False, told(row["provider_id"], row["state_reason"]), [])
         if row is not None and row["state"] == "active" and row["last_discovered_at"] is not None:
             return Opening(True, row["state_reason"], await opened(desk, credential_id))
         await desk.clock.sleep(LOOK_SECONDS)

@@ -184,8 +184,8 @@ def list_(json: show.Json = False) -> None:
         show.table(None, (">id", "*partner", ">credential", "*provider", "key", "state", ">races", ">people"), rows)
         for partner in partners:
             for key in partner.keys:
-                if key.state_reason and partner.is_enabled:
-                    show.say(f"Credential {key.credential_id} is {key.state}: {key.state_reason}.")
+                if key.why and partner.is_enabled:
+                    show.say(f"Credential {key.credential_id} is {key.state}: {key.why}.")
 
     at_desk(work)
 

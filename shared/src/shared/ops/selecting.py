@@ -8,6 +8,7 @@ from shared.domain.cadence import WANTED
 from shared.ops.failing import WrongUsage
 from shared.ops.show import clean
 from shared.postgres import Database
+from shared.providers.registry import told
 
 #: Names listed in an error at the most.
 LISTED = 8
@@ -27,6 +28,11 @@ class Key:
     last_discovered_at: datetime | None
     replaces: int | None  # the credential whose place it takes once it has listed its races
     is_replaced: bool  # another has taken its place
+
+    @property
+    def why(self) -> str | None:
+        """Why it is in its state, in words."""
+        return told(self.provider_id, self.state_reason) if self.state_reason else None
 
     @property
     def is_usable(self) -> bool:

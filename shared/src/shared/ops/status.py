@@ -93,7 +93,7 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         if late:
             lines.append(f"Late: {show.many(len(late), f'{pace} race')}, the oldest {show.length(max(late))} old.")
     lines += [
-        f"Key {key.fingerprint} of partner {partner.partner_id} is refused ({key.state_reason}); "
+        f"Key {key.fingerprint} of partner {partner.partner_id} is refused. {key.why}; "
         f"then: hub partner verify {partner.partner_id}"
         for partner in facts.partners
         for key in partner.keys

@@ -232,7 +232,7 @@ def _tell_unusable(jobs: Sequence[Job]) -> None:
         for key in job.unusable:
             show.say(
                 f"Not asked: credential {key.credential_id} of partner {job.partner.partner_id} is {key.state}"
-                f" ({key.state_reason or 'no service has seen it'}); see: hub partner verify {job.partner.partner_id}"
+                f" ({key.why or 'no service has seen it'}); see: hub partner verify {job.partner.partner_id}"
             )
 
 

@@ -25,6 +25,10 @@ class Consequence(StrEnum):
     EVERYTHING = "everything"  # all calls of this system, until a person acts
 
 
+#: What no answer says alone: a key lists races, and may read none of those that were tried.
+OPENS_NOTHING = ("opens_nothing", "the key lists races and may read none of them")
+
+
 class ProviderFailure(SyncError):
     """A call that brought no data; says what follows. The text holds codes and ids, never the answer's body."""
 
@@ -147,3 +151,4 @@ class Provider:
     map_participant: Callable[..., Participant | Unusable]  # (raw, race_id, who: Identity | None = None)
     map_removal: Callable[..., Removal | Unusable]  # (pair, race_id)
     check_key: Callable[[str, str], str | None]  # (principal, secret): what is wrong with their form, in a sentence
+    in_words: Callable[[str], str | None]  # (code): what a failure's code means; None for a word that is no code

@@ -1,7 +1,7 @@
 """The platforms that this house can talk to: adding one adds its folder, and a line here."""
 
 from shared.errors import Never
-from shared.providers.port import Client, Provider
+from shared.providers.port import OPENS_NOTHING, Client, Provider
 from shared.providers.runsignup.provider import RUNSIGNUP
 from shared.settings import Settings
 
@@ -26,6 +26,15 @@ def by_id(provider_id: int) -> Provider:
         if provider.provider_id == provider_id:
             return provider
     raise _unknown("number")
+
+
+def told(provider_id: int, reason: str) -> str:
+    """Why something is refused, for a person: a code in words, anything else as it stands."""
+    code, words = OPENS_NOTHING
+    if reason == code:
+        return f"{words} ({code})"
+    provider = next((each for each in PROVIDERS.values() if each.provider_id == provider_id), None)
+    return (provider and provider.in_words(reason)) or reason
 
 
 def open_client(name: str, settings: Settings, *, timeout_seconds: float) -> Client:

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import Never
 from shared.providers.port import Provider
-from shared.providers.registry import PROVIDERS, by_id, by_name, open_client
+from shared.providers.registry import PROVIDERS, by_id, by_name, open_client, told
 from shared.settings import Settings
 
 
@@ -26,6 +26,14 @@ def test_an_unknown_platform_is_refused_with_the_known_ones(find: Callable[[], P
         find()
     assert caught.value.reason == "unknown_provider"
     assert "marker" not in str(caught.value)
+
+
+def test_why_a_key_is_refused_is_told_in_words_with_its_code() -> None:
+    assert told(2, "error_6").startswith("RunSignUp: it refused the key: check key and secret")
+    assert told(2, "error_6").endswith("(error_6)")
+    assert told(2, "opens_nothing") == "the key lists races and may read none of them (opens_nothing)"
+    assert told(2, "by an operator") == "by an operator"
+    assert told(99, "error_6") == "error_6"
 
 
 async def test_a_client_is_opened_with_what_the_settings_say() -> None:

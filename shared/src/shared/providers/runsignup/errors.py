@@ -74,6 +74,11 @@ REDIRECT = (LATER, "it sent us elsewhere, where keys are not taken: check the ba
 DOWN = (LATER, "it is out of order")
 
 
+def in_words(code: str) -> str | None:
+    """What a code means; None for a word that is none of these."""
+    return f"RunSignUp: {MEANINGS[code][1]} ({code})" if code in MEANINGS else None
+
+
 def failure(
     code: str, *, status: int | None = None, retry_after: float | None = None, answered_at: datetime | None = None
 ) -> ProviderFailure:

@@ -3,6 +3,7 @@
 from shared.providers.port import Provider
 from shared.providers.runsignup.capabilities import CAPABILITIES
 from shared.providers.runsignup.cleaning import as_json
+from shared.providers.runsignup.errors import in_words
 from shared.providers.runsignup.keys import check_key
 from shared.providers.runsignup.mapping import MAPPING_VERSION, identify, map_participant, map_removal
 from shared.providers.runsignup.races import map_race
@@ -49,4 +50,5 @@ RUNSIGNUP = Provider(
     map_participant=map_participant,
     map_removal=map_removal,
     check_key=check_key,
+    in_words=in_words,
 )
