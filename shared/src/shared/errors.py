@@ -13,14 +13,19 @@ from contextlib import contextmanager
 
 
 class SyncError(Exception):
-    """Something in the sync went wrong; the leaf says what follows."""
+    """Something in the sync went wrong; the leaf says what follows. What to do about it may be told apart."""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message if remedy is None else f"{message}; {remedy}")
+        self.what = message
+        self.remedy = remedy
 
 
 class Later(SyncError):
     """It may work later; ``retry_after`` (seconds) is set when the other side said when."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after: float | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
         self.retry_after = retry_after
 
 
@@ -50,4 +55,4 @@ def advised(remedy: str) -> Iterator[None]:
     try:
         yield
     except Later as error:
-        raise Later(f"{error}; {remedy}") from None
+        raise Later(error.what, remedy=remedy) from None

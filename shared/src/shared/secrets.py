@@ -11,9 +11,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.errors import Misconfigured, Never
 
-#: Said by whoever needs the key and was not given it.
-NO_KEY = "HUB_SECRET_KEY is not set; make one with `openssl rand -base64 32`, and keep it safe"
-
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
@@ -62,8 +59,17 @@ def _key(text: str, name: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise Misconfigured(f"{name} must be {KEY_BYTES} bytes in base64; make one with `openssl rand -base64 32`")
+        raise Misconfigured(
+            f"{name} must be {KEY_BYTES} bytes in base64", remedy="make one with `openssl rand -base64 32`"
+        )
     return key
+
+
+def no_key() -> Misconfigured:
+    """What is raised by whoever needs the key and was not given it."""
+    return Misconfigured(
+        "HUB_SECRET_KEY is not set", remedy="make one with `openssl rand -base64 32`, and keep it safe"
+    )
 
 
 def new_key() -> str:

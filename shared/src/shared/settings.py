@@ -87,9 +87,9 @@ def load(kind: type[S], **overrides: Any) -> S:
             f"{prefix}{'_'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
             for each in error.errors(include_input=False, include_url=False, include_context=False)
         )
-        raise Misconfigured(f"a setting is unusable ({wrong}); correct the environment or .env") from None
+        raise Misconfigured(f"a setting is unusable ({wrong})", remedy="correct the environment or .env") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise Misconfigured(f".env cannot be read ({type(error).__name__}); correct or remove it") from None
+        raise Misconfigured(f".env cannot be read ({type(error).__name__})", remedy="correct or remove it") from None
 
 
 #: NAME=VALUE, perhaps exported, perhaps quoted over several lines; a line that is none of it is a mistake, not nothing.
@@ -106,9 +106,11 @@ def _check_file(path: Path) -> None:
             quoted = None if line.count(quoted) % 2 else quoted
         elif line.strip() and not line.lstrip().startswith("#"):
             if not _ASSIGNMENT.match(line):
-                raise Misconfigured(f"line {number} of .env is not NAME=value; correct it or put a # before it")
+                raise Misconfigured(
+                    f"line {number} of .env is not NAME=value", remedy="correct it or put a # before it"
+                )
             value = line.partition("=")[2].lstrip()
             if value[:1] in {'"', "'"} and value.count(value[0]) % 2:
                 quoted = value[0]
     if quoted is not None:
-        raise Misconfigured(".env ends inside a quoted value; close the quotation mark")
+        raise Misconfigured(".env ends inside a quoted value", remedy="close the quotation mark")

@@ -85,7 +85,9 @@ async def test_a_database_of_a_newer_program_is_left_alone(hub: Hub, database: D
         assert "9999" in result.sentence
     doctor = await hub("doctor", "--json")
     assert doctor.code == 1
-    assert verdicts(doctor.document)["schema"] == "bad"
+    (schema,) = (each for each in doctor.document["findings"] if each["name"] == "schema")
+    assert (schema["verdict"], "9999" in schema["detail"]) == ("bad", True)
+    assert schema["remedy"] == "install the newer program, or restore the database it belongs to"
 
 
 def verdicts(document: dict[str, list[dict[str, str]]]) -> dict[str, str]:

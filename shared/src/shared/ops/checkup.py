@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from shared.clock import SystemClock
 from shared.errors import Never, SyncError
-from shared.ops.desk import NEEDED, Desk, address_of
+from shared.ops.desk import NEEDED, Desk, address_of, reaching
 from shared.postgres import Database
 from shared.postgres.beats import living
 from shared.postgres.credentials import load_credential
@@ -64,7 +64,10 @@ async def examine() -> list[Finding]:
         settings = load(Settings)
         settings.caller()
     except SyncError as error:
-        return [_versions(None), Finding("settings", Verdict.BAD, str(error), "correct the environment or .env")]
+        return [
+            _versions(None),
+            Finding("settings", Verdict.BAD, error.what, error.remedy or "correct the environment or .env"),
+        ]
     findings = [_versions(settings), Finding("settings", Verdict.OK, "readable"), _disk(settings)]
     async with AsyncExitStack() as stack:
         desk, found = await _database(stack, settings)
@@ -79,7 +82,7 @@ async def examine() -> list[Finding]:
             try:
                 findings.append(await examination(desk))
             except SyncError as error:
-                findings.append(Finding(name, Verdict.BAD, str(error)))
+                findings.append(Finding(name, Verdict.BAD, error.what, error.remedy))
         findings.append(await _broker(settings))
         findings.append(await examine_provider(settings))
     return findings
@@ -106,15 +109,15 @@ def _disk(settings: Settings) -> Finding:
 
 
 async def _database(stack: AsyncExitStack, settings: Settings) -> tuple[Desk | None, list[Finding]]:
-    remedy = "start the server, or correct HUB_DATABASE_URL"
     try:
         address, embedded = await stack.enter_async_context(address_of(settings))
-        database = await Database.connect(address, size=2, name="hub:operator")
-        stack.push_async_callback(database.close)
-        server = int(await database.fetchval("SHOW server_version_num")) // 10000
+        with reaching(address):
+            database = await Database.connect(address, size=2, name="hub:operator")
+            stack.push_async_callback(database.close)
+            server = int(await database.fetchval("SHOW server_version_num")) // 10000
     except SyncError as error:
         return None, [
-            Finding("database", Verdict.BAD, str(error), remedy),
+            Finding("database", Verdict.BAD, error.what, error.remedy),
             Finding("schema", Verdict.SKIPPED, "needs the database"),
         ]
     where = f"PostgreSQL {server}{', embedded' if embedded else ''}"
@@ -122,10 +125,10 @@ async def _database(stack: AsyncExitStack, settings: Settings) -> tuple[Desk | N
     verdict = Verdict.OK if known else Verdict.BAD if server < OLDEST_SERVER else Verdict.WARN
     found = [Finding("database", verdict, where, None if known else f"use {OLDEST_SERVER} to {NEWEST_SERVER}")]
     try:
-        await require_current(address)
+        with reaching(address):
+            await require_current(address)
     except SyncError as error:
-        what, _, remedy = str(error).partition("; ")
-        return None, [*found, Finding("schema", Verdict.BAD, what, remedy or "hub migrate, with the newest program")]
+        return None, [*found, Finding("schema", Verdict.BAD, error.what, error.remedy)]
     found.append(Finding("schema", Verdict.OK, f"version {migrations()[-1].version}, the newest"))
     return Desk(settings, database, SystemClock(), embedded), found
 
@@ -215,7 +218,7 @@ async def _broker(settings: Settings) -> Finding:
             finally:
                 await bus.close()
     except SyncError as error:
-        return Finding("broker", Verdict.BAD, str(error), "start RabbitMQ, or correct HUB_AMQP_URL")
+        return Finding("broker", Verdict.BAD, error.what, error.remedy or "start RabbitMQ, or correct HUB_AMQP_URL")
     except TimeoutError:
         return Finding("broker", Verdict.BAD, "it did not answer in time", "start RabbitMQ, or correct HUB_AMQP_URL")
     return Finding("broker", Verdict.OK, "reachable, its exchange is there")

@@ -58,7 +58,8 @@ def check_address(address: str) -> None:
         pass  # its text quotes the port, which may be half a password
     raise Misconfigured(
         "the database's address must look like postgresql://user:password@host:5432/name, "
-        "special characters of the password percent-encoded; correct HUB_DATABASE_URL or DB_HOST and its sisters"
+        "special characters of the password percent-encoded",
+        remedy="correct HUB_DATABASE_URL or DB_HOST and its sisters",
     )
 
 
@@ -86,8 +87,8 @@ async def address_of(settings: Settings) -> AsyncIterator[tuple[str, bool]]:
         address = await asyncio.to_thread(embedded.__enter__)
     except OSError as error:
         raise Misconfigured(
-            f"the embedded database under HUB_HOME cannot be used ({type(error).__name__}); "
-            "set HUB_HOME to a folder that this user may write, or HUB_DATABASE_URL"
+            f"the embedded database under HUB_HOME cannot be used ({type(error).__name__})",
+            remedy="set HUB_HOME to a folder that this user may write, or HUB_DATABASE_URL",
         ) from None
     try:
         yield address, True

@@ -43,14 +43,14 @@ def pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
     newest = known[-1].version if known else 0
     if applied and max(applied) > newest:
         raise Stop(
-            f"the database has schema version {max(applied)}, this program knows {newest}; "
-            "install the newer program, or restore the database it belongs to"
+            f"the database has schema version {max(applied)}, this program knows {newest}",
+            remedy="install the newer program, or restore the database it belongs to",
         )
     for each in known:
         if each.version in applied and applied[each.version] != each.checksum:
             raise Stop(
-                f"migration {each.version:04} ({each.name}) was changed after it was applied; "
-                "restore the file, and put the change into a new migration"
+                f"migration {each.version:04} ({each.name}) was changed after it was applied",
+                remedy="restore the file, and put the change into a new migration",
             )
     return [each for each in known if each.version not in applied]
 
@@ -109,7 +109,10 @@ OLD_NAMES = (
 async def _refuse_old_tables(connection: "asyncpg.Connection[Any]") -> None:
     """Raise Stop when the names that the schema needs are taken by tables of the system that it replaces."""
     if await connection.fetchval("SELECT to_regnamespace('hub_new') IS NOT NULL"):
-        raise Stop(UNDER_WAY)
+        raise Stop(
+            "an adoption of this database is not finished",
+            remedy="go on with `hub adopt`, or take it back with `hub adopt --undo`",
+        )
     if await connection.fetchval("SELECT to_regclass('hub.races') IS NOT NULL"):
         return
     rows = await connection.fetch(
@@ -119,15 +122,9 @@ async def _refuse_old_tables(connection: "asyncpg.Connection[Any]") -> None:
         names = ", ".join(row["name"] for row in rows[:3])
         more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
         raise Stop(
-            f"the database has tables of the former system ({names}{more}), and none of the hub's;"
-            " see what taking them over would do: `hub adopt --check`"
+            f"the database has tables of the former system ({names}{more}), and none of the hub's",
+            remedy="see what taking them over would do: `hub adopt --check`",
         )
-
-
-#: Said by everybody who would otherwise work on half of an adopted database.
-UNDER_WAY = (
-    "an adoption of this database is not finished; go on with `hub adopt`, or take it back with `hub adopt --undo`"
-)
 
 
 async def require_current(url: str) -> None:
@@ -142,4 +139,4 @@ async def require_current(url: str) -> None:
             await connection.close()
     todo = pending(migrations(), {row["version"]: row["checksum"] for row in rows})
     if todo:
-        raise Stop(f"the database's schema is {len(todo)} migration(s) behind; run `hub migrate`")
+        raise Stop(f"the database's schema is {len(todo)} migration(s) behind", remedy="run `hub migrate`")

@@ -8,9 +8,8 @@ from uuid import UUID
 
 from shared.bus.port import Bus
 from shared.clock import Clock
-from shared.errors import Misconfigured
 from shared.postgres import Database
-from shared.secrets import NO_KEY, Sealer
+from shared.secrets import Sealer, no_key
 from shared.settings import Settings
 
 
@@ -50,7 +49,7 @@ class House:
     def sealer(self) -> Sealer:
         """What seals and opens partners' keys; raises Misconfigured when this process was not given the secret key."""
         if self.key is None:
-            raise Misconfigured(NO_KEY)
+            raise no_key()
         return self.key
 
     def new_id(self) -> UUID:

@@ -28,7 +28,7 @@ from shared.postgres.migrate import migrate, require_current
 from shared.runtime.house import House
 from shared.runtime.relay import relay
 from shared.runtime.traced import TracedBus
-from shared.secrets import NO_KEY, Sealer, new_key
+from shared.secrets import Sealer, new_key, no_key
 from shared.settings import Settings
 from shared.telemetry import metrics
 from shared.telemetry.health import Health, serve
@@ -213,7 +213,7 @@ def secret_key(settings: Settings, embedded: bool) -> str:
     if settings.secret_key is not None:
         return settings.secret_key.get_secret_value()
     if not embedded:
-        raise Misconfigured(NO_KEY)
+        raise no_key()
     path: Path = settings.home / "secret.key"
     if not path.exists():
         path.touch(mode=0o600)
