@@ -114,19 +114,22 @@ async def largest(place: Place) -> list[Figure]:
     words = ("--partners", "1", "--events", "1", "--future-events", "1", "--people", people)
     async with (
         pretend_provider(*words, "--future-people", people, "--largest-event", people) as provider,
-        place.amqp_url() as amqp_url,
         place.database_url() as database_url,
+    ):
+        return await peaks(f"peak memory at a race of {LARGEST_RACE:,}", place, provider, database_url)
+
+
+async def peaks(what: str, place: Place, provider: PretendProvider, database_url: str) -> list[Figure]:
+    """The most memory that each service takes for a first load and a full pass after it."""
+    async with (
+        place.amqp_url() as amqp_url,
         running(provider, database_url, place.folder, amqp_url) as (hub, processes),
         watching_memory(_ours(processes)) as memory,
     ):
         await first_load(hub)
         await asked_round(hub, Mode.FULL)
-    return [
-        _peak(
-            f"peak memory at a race of {LARGEST_RACE:,}", role, resident / 1e6, "a first load and a full pass after it"
-        )
-        for role, resident in memory.resident.items()
-    ]
+    detail = "a first load and a full pass after it"
+    return [_peak(what, role, resident / 1e6, detail) for role, resident in memory.resident.items()]
 
 
 _OTHERS = ("postgres", "rabbitmq", "simulator")

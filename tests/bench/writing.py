@@ -183,7 +183,7 @@ async def measure(url: str, people: People, *, stored: int = 0) -> Round:
         taking_part.watch("postgres", await processes.postgres(database))
         tenant = await a_partner(database)
         if stored:
-            await _crowd(database, tenant, stored)
+            await crowd(database, tenant, stored)
         handle = handler(house)
         await handle(_delivery(_races(tenant, people)))
         for table in ("bare", "bare_twice"):
@@ -200,7 +200,7 @@ async def measure(url: str, people: People, *, stored: int = 0) -> Round:
         await database.close()
 
 
-async def _crowd(database: Database, tenant: Tenant, count: int) -> None:
+async def crowd(database: Database, tenant: Tenant, count: int) -> None:
     """People of the same partner, a thousand a race, as wide as real ones; and their statistics, as after a minute."""
     await database.execute(
         """
