@@ -1,6 +1,7 @@
 """What a look finds is what a tick would find to do; and when there will be more."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,38 @@ async def test_a_run_queued_behind_another_is_no_work_until_that_one_ends(databa
     assert not (await seen(database)).runs
     await database.execute("UPDATE sync_runs SET state = 'completed' WHERE run_id = $1", first)
     assert (await seen(database)).runs
+
+
+class Planning:
+    """A connection that tells how a statement would be run for any moment, as after its fifth time."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.plan: list[str] = []
+
+    async def fetchrow(self, sql: str, *_arguments: object) -> dict[str, bool]:
+        await self.connection.execute(f"SET LOCAL plan_cache_mode = force_generic_plan; PREPARE looked AS {sql}")
+        rows = await self.connection.fetch("EXPLAIN EXECUTE looked (now(), '10 min', '2 s', '{2}')")
+        self.plan = [row[0] for row in rows]
+        return {}
+
+
+async def test_what_is_due_first_of_many_races_is_found_by_its_index_however_often_it_was_looked_for(
+    database: Database, tenant: Tenant
+) -> None:
+    await database.execute(
+        "INSERT INTO race_sync (provider_id, timing_partner_id, race_id, credential_id, next_due_at)"
+        " SELECT 2, $1, n::text, $2, $3::timestamptz + n * interval '1 second' FROM generate_series(1, 20000) AS n",
+        tenant.timing_partner_id,
+        tenant.credential_id,
+        NOON,
+    )
+    await database.execute("ANALYZE race_sync")
+    async with database.transaction() as connection:
+        planning = Planning(connection)
+        await look(planning, NOON, unheard=timedelta(minutes=10), grace=timedelta(seconds=2))  # type: ignore[arg-type]  # uses fetchrow
+    assert any("race_sync_due" in line for line in planning.plan), planning.plan
+    assert not any("Seq Scan on race_sync" in line for line in planning.plan), planning.plan
 
 
 def test_nobody_waits_longer_than_the_interval_and_nobody_past_what_is_due() -> None:

@@ -56,8 +56,10 @@ async def look(connection: Connection, now: datetime, *, unheard: timedelta, gra
         ), waits AS (SELECT coalesce(bool_or(at <= $1), false) AS due, min(at) FILTER (WHERE at > $1) AS next FROM open)
         SELECT EXISTS (SELECT 1 FROM public.partner_provider_credentials WHERE secret IS NOT NULL) AS keys,
             EXISTS (SELECT 1 FROM in_use WHERE discover_due_at <= $1) AS discoveries,
-            EXISTS (SELECT 1 FROM race_sync JOIN in_use USING (credential_id)
-                WHERE state = 'active' AND next_due_at <= $1) AS races,
+            -- The first by its index: EXISTS, planned for any moment, would read a hundred thousand rows each time.
+            coalesce((SELECT next_due_at FROM race_sync WHERE state = 'active'
+                AND credential_id = ANY(ARRAY(SELECT credential_id FROM in_use))
+                ORDER BY next_due_at LIMIT 1) <= $1, false) AS races,
             waits.due AS runs,
             EXISTS (SELECT 1 FROM backfills WHERE state = 'running' OR state = 'planned' AND listed_at IS NULL)
                 AS backfills,
