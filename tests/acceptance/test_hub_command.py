@@ -190,6 +190,9 @@ async def test_a_key_is_rotated_without_a_gap_and_a_wrong_one_changes_nothing(hu
     assert refused.code == 3, refused.out
     assert (refused.document["accepted"], refused.document["former_state"]) == (False, "active")
     assert "it refused the key: check key and secret" in refused.document["reason"]
+    status = " ".join((await command("status")).said.split())
+    assert f"meant to replace credential {refused.document['replaces']}, is refused" in status
+    assert f"then: hub partner rotate {partner_id}" in status
     done = await command(*words, pretend.secret, HUB_SECRET_KEY=hub.secret_key)
     assert done.code == 0, done.out
     assert done.document["accepted"]

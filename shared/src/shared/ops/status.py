@@ -16,7 +16,7 @@ from shared.ops.checking import told
 from shared.ops.desk import NEEDED, Desk, at_desk
 from shared.ops.freshness import Freshness, judge, worst
 from shared.ops.replaying import described as described_replay
-from shared.ops.selecting import Partner
+from shared.ops.selecting import Key, Partner
 from shared.ops.status_rows import Facts, gather
 from shared.settings import load
 
@@ -93,8 +93,7 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
         if late:
             lines.append(f"Late: {show.many(len(late), f'{pace} race')}, the oldest {show.length(max(late))} old.")
     lines += [
-        f"Key {key.fingerprint} of partner {partner.partner_id} is refused. {key.why}; "
-        f"then: hub partner verify {partner.partner_id}"
+        refused(partner, key)
         for partner in facts.partners
         for key in partner.keys
         if key.state == "refused" and partner.is_enabled
@@ -140,6 +139,16 @@ def troubles(facts: Facts, races: Sequence[Freshness]) -> list[str]:
             f"{show.many(facts.outbox, 'message')} not published for {show.since(facts.outbox_since, facts.now)}."
         )
     return lines
+
+
+def refused(partner: Partner, key: Key) -> str:
+    """The sentence for a key that is refused: one in use, or one that was to replace another."""
+    if key.replaces is None:
+        who, then = "", "verify"
+    else:
+        who, then = f", meant to replace credential {key.replaces},", "rotate"
+    whose = f"Key {key.fingerprint} of partner {partner.partner_id}{who}"
+    return f"{whose} is refused. {key.why}; then: hub partner {then} {partner.partner_id}"
 
 
 def conflicts_of(wearers: Sequence[Any]) -> Counter[tuple[int, str]]:
