@@ -101,6 +101,19 @@ async def test_nothing_that_changed_since_a_list_was_printed_is_left_out(hub: Hu
     assert len((await hub(*race, "--history")).document["events"]) == NEWEST
 
 
+async def test_the_list_as_it_was_has_each_in_the_event_that_they_were_in(hub: Hub, morning: Morning) -> None:
+    await a_race(morning.database, morning.tenant, "502", events=("2",), starts_at=NOW, cursor=NOW)
+    await morning.database.execute("UPDATE events SET race_id = $1", RACE)
+    moments = [
+        await morning.brings(hours_ago, {7001: bib}, event_id=event)
+        for hours_ago, bib, event in ((3, "5", int(EVENT)), (2.5, "5", 2), (2, "6", 2), (1, "6", int(EVENT)))
+    ]
+    for moment, expected in zip(moments, (("5", EVENT), ("5", "2"), ("6", "2"), ("6", EVENT)), strict=True):
+        at = (moment + timedelta(minutes=1)).isoformat()
+        listed = (await hub("bibs", "--race", RACE, "--json", "--at", at)).document["bibs"]
+        assert [(each["bib"], each["event_id"]) for each in listed] == [expected]
+
+
 async def test_a_bundle_is_no_conflict_and_neither_is_last_year(hub: Hub, morning: Morning) -> None:
     await morning.database.execute("UPDATE events SET sub_event_ids = '{2}'")
     copy = (

@@ -43,25 +43,33 @@ async def wearers_at(database: Database, races: Sequence[Race], moment: datetime
     """Who wore a bib at a moment, as far as was known then.
 
     A bib's last event until then says what it was; without one, its first event afterwards says what it had been; and
-    without any, it has always been what it is.
+    without any, it has always been what it is. In which race event somebody was, their first move afterwards says.
     """
     return await database.fetch(
         f"""
         WITH moves AS (
             SELECT * FROM bib_history WHERE timing_partner_id = ANY($1) AND race_id = $2 AND kind NOT IN {NOTES}
         ), until AS (
-            SELECT DISTINCT ON (timing_partner_id, registration_id) timing_partner_id, registration_id, after, event_id
+            SELECT DISTINCT ON (timing_partner_id, registration_id) timing_partner_id, registration_id, after
             FROM moves WHERE detected_at <= $3 ORDER BY 1, 2, bib_event_id DESC
         ), afterwards AS (
             SELECT DISTINCT ON (timing_partner_id, registration_id) timing_partner_id, registration_id, before
             FROM moves WHERE detected_at > $3 ORDER BY 1, 2, bib_event_id
+        ), moved AS (
+            SELECT DISTINCT ON (p.timing_partner_id, p.registration_id) p.timing_partner_id, p.registration_id,
+                c.fields->'event_id'->>0 AS event_id
+            FROM participants p JOIN changes c USING (provider_id, timing_partner_id, registration_id)
+            JOIN change_batches b USING (batch_id)
+            WHERE p.timing_partner_id = ANY($1) AND p.race_id = $2 AND p.changed_at > $3 AND b.written_at > $3
+              AND c.fields ? 'event_id' ORDER BY 1, 2, batch_id, ordinal
         ), worn AS (
-            SELECT p.timing_partner_id, p.race_id, coalesce(u.event_id, p.event_id) AS event_id, registration_id,
+            SELECT p.timing_partner_id, p.race_id, coalesce(m.event_id, p.event_id) AS event_id, registration_id,
                 p.first_name, p.last_name, p.changed_at,
                 CASE WHEN u.registration_id IS NOT NULL THEN u.after WHEN a.registration_id IS NOT NULL THEN a.before
                     WHEN p.removed_at IS NULL OR p.removed_at > $3 THEN p.bib END AS bib
             FROM participants p LEFT JOIN until u USING (timing_partner_id, registration_id)
             LEFT JOIN afterwards a USING (timing_partner_id, registration_id)
+            LEFT JOIN moved m USING (timing_partner_id, registration_id)
             WHERE p.timing_partner_id = ANY($1) AND p.race_id = $2 AND p.first_seen_at <= $3
         )
         SELECT * FROM worn WHERE bib IS NOT NULL ORDER BY {IN_ORDER}
