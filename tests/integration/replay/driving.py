@@ -12,7 +12,7 @@ from shared.postgres.replays import Archived, Selection, freeze_records, freeze_
 from shared.runtime import House
 from tests.builders import NOON
 from tests.fakes import ManualClock
-from writer.graveyard import on_dead_letter
+from writer.dead_letters import on_dead_letter
 from writer.handlers import on_message
 from writer.settings import WriterSettings
 

@@ -25,7 +25,7 @@ from tests.builders import (
 )
 from tests.fakes import ManualClock
 from tests.integration.replay.driving import deliver, drive, items, stuck_replay
-from writer.graveyard import on_dead_letter
+from writer.dead_letters import on_dead_letter
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from shared.bus.topology import DEAD_QUEUE, WRITE_QUEUES
 from shared.runtime import House
 from shared.runtime.consuming import consume_until_stopping
 from shared.settings import load
-from writer.graveyard import on_dead_letter
+from writer.dead_letters import on_dead_letter
 from writer.handlers import on_message
 from writer.settings import WriterSettings
 

@@ -87,7 +87,7 @@ class Pool:
     """Workers over lanes, for one consumer.
 
     At most ``concurrency`` handlers run at once. After a run of dead letters it pauses and then tries one message
-    before it goes on, since a bad deployment must not empty a queue into the graveyard.
+    before it goes on, since a bad deployment must not empty a queue into the dead letters.
     """
 
     lanes: Sequence[str]
@@ -228,7 +228,7 @@ class Pool:
             policy=self.policy, random=self.random,
         )  # fmt: skip
         if isinstance(verdict, Dead) and delivery.queue == DEAD_QUEUE:
-            # Behind the graveyard is no other: what cannot be filed waits there and is tried again.
+            # Behind the dead letters is no other queue: what cannot be filed waits there and is tried again.
             verdict = Retry(self.policy.delays[-1], verdict.reason)
         self._deaths = self._deaths + 1 if isinstance(verdict, Dead) else 0
         _tell(delivery, error, verdict)
