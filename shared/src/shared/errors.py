@@ -10,6 +10,7 @@ Messages say what happened, to what (ids), and what to do. Never a person, a sec
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import gaierror
 
 
 class SyncError(Exception):
@@ -47,6 +48,11 @@ class Stop(SyncError):
 
 class Misconfigured(Stop):
     """A setting is missing or unusable; the message names it and says what to put there."""
+
+
+def kind_of(error: BaseException) -> str:
+    """What kind of failure it is when something cannot be reached. Its own text may hold an address, or more."""
+    return "nobody knows its host's name" if isinstance(error, gaierror) else type(error).__name__
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """An error is one sentence with its remedy, which can also be told apart."""
 
+from socket import gaierror
+
 import asyncpg
 import pytest
 
@@ -20,6 +22,11 @@ def test_whoever_starts_is_told_what_to_start_instead_of_where_to_look() -> None
     assert str(raised.value) == (
         "connecting: the database cannot be reached (ConnectionRefusedError); start the database"
     )
+
+
+def test_a_host_that_no_name_service_knows_is_told_in_words() -> None:
+    said = str(translate(gaierror(-2, "Name or service not known"), "connecting"))
+    assert said == "connecting: the database cannot be reached (nobody knows its host's name); see: hub doctor"
 
 
 def test_a_database_that_does_not_exist_is_told_with_its_state_and_what_to_do() -> None:

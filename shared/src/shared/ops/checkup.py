@@ -18,7 +18,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 from shared.clock import SystemClock
-from shared.errors import Never, SyncError
+from shared.errors import Never, SyncError, kind_of
 from shared.ops.desk import NEEDED, Desk, address_of, reaching
 from shared.postgres import Database
 from shared.postgres.beats import living
@@ -246,7 +246,7 @@ async def examine_provider(settings: Settings) -> Finding:
         return Finding("provider", Verdict.BAD, f"{host} shows no certificate that we trust", remedy)
     except (OSError, TimeoutError) as error:
         remedy = "check network, name service and firewall, and HUB_RUNSIGNUP_BASE_URL"
-        return Finding("provider", Verdict.BAD, f"{host}:{port} cannot be reached ({type(error).__name__})", remedy)
+        return Finding("provider", Verdict.BAD, f"{host}:{port} cannot be reached ({kind_of(error)})", remedy)
     return Finding("provider", Verdict.OK, f"{host}:{port} answers")
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from shared.errors import Later, Never, Overtaken, Stop, SyncError
+from shared.errors import Later, Never, Overtaken, Stop, SyncError, kind_of
 
 #: What to do about a database that does not do its work.
 SEE = "see: hub doctor"
@@ -53,7 +53,7 @@ def translate(error: BaseException, doing: str) -> SyncError:
         # The server's last word (it ends, or crashed) came while the connection lay in the pool, its end did not yet:
         # the driver cannot use such a connection, and says so with an error of its own kind.
         return Later(f"{doing}: the connection to the database broke", remedy=SEE)
-    return Later(f"{doing}: the database cannot be reached ({type(error).__name__})", remedy=SEE)
+    return Later(f"{doing}: the database cannot be reached ({kind_of(error)})", remedy=SEE)
 
 
 @contextmanager
