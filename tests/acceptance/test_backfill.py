@@ -20,6 +20,7 @@ async def test_history_is_planned_started_and_complete(database_url: str, tmp_pa
         await until(hub.loaded, "the first load")
         spent = "SELECT count(*) FROM calls c JOIN sync_runs r USING (run_id) WHERE r.reason = 'backfill'"
 
+        assert (await command("backfill", "status", "--wait")).said.startswith("There is no backfill")
         plan = await command("backfill", "plan", "--json")
         races = await hub.count("SELECT count(*) FROM race_sync")
         assert await hub.count(spent) == len(hub.keys) + races

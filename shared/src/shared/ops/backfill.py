@@ -196,7 +196,8 @@ async def _follow(desk: Desk, partners: Sequence[Partner], *, json: bool, plan: 
     with teller(show.err() if json else show.out()) as progress:
         while True:
             world, found = await _look(desk, partners, world)
-            progress.tell([tally(each, plan=plan, over=over(each)) for each in found])
+            told = [each for each in found if plan or each.state is not None]
+            progress.tell([tally(each, plan=plan, over=over(each)) for each in told])
             if all(over(each) for each in found):
                 return world, found
             if missing := await desk.silent():
