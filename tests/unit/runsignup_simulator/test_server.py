@@ -48,6 +48,7 @@ async def test_three_calls_at_once_are_one_too_many(simulator: Simulator) -> Non
         assert sorted(answer.status_code for answer in answers) == [200, 200, 429]
         report = (await http.get(f"{server.control_url}/audit")).json()
     assert (report["max_in_flight"], report["in_flight_violations"], report["in_flight"]) == (3, 1, 0)
+    assert report["busy_seconds"] >= 0.3
 
 
 async def test_client_that_gave_up_is_no_longer_in_flight(simulator: Simulator) -> None:

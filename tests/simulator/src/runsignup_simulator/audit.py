@@ -32,6 +32,8 @@ class Account:
 @dataclass(slots=True)
 class Audit:
     accounts: dict[str, Account] = field(default_factory=dict)
+    busy_seconds: float = 0.0
+    """From each call's arrival to the end of its answer, summed up: what the provider itself took."""
     max_in_flight: int = 0
     in_flight_violations: int = 0
     caller_refusals: int = 0
@@ -55,6 +57,7 @@ class Audit:
             },
             "calls": sum(account.total for account in self.accounts.values()),
             "quota_violations": sum(account.quota_violations for account in self.accounts.values()),
+            "busy_seconds": self.busy_seconds,
             "max_in_flight": self.max_in_flight,
             "in_flight_violations": self.in_flight_violations,
             "caller_refusals": self.caller_refusals,

@@ -64,11 +64,13 @@ class Server:
         if request.path.startswith(CONTROL_PREFIX):
             await _send_control(http, writer, control(self.simulator, request, body))
         else:
+            began = time.perf_counter()
             delivery = self.simulator.begin(request)
             try:
                 await self._deliver(http, reader, writer, request, delivery)
             finally:
                 self.simulator.finish(request)
+                self.simulator.audit.busy_seconds += time.perf_counter() - began
         return http.our_state is h11.DONE and http.their_state is h11.DONE
 
     async def _deliver(
