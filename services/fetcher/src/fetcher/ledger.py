@@ -14,6 +14,7 @@ from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decid
 from fetcher.settings import FetcherSettings
 from fetcher.sharing import heed, read_use
 from shared.domain.budget import HOUR, usable_limit
+from shared.domain.forecast import RACEDAY_SHARE, UNFORESEEN_SHARE
 from shared.domain.run import SyncClass
 from shared.postgres import Connection, Database
 from shared.postgres.pool import CHANNEL, notify
@@ -98,7 +99,9 @@ class Ledger:
             FROM provider_keys k JOIN public.providers p USING (provider_id)
             LEFT JOIN provider_stops s USING (provider_id)
             LEFT JOIN LATERAL (
-                SELECT max(least(raceday_calls, greatest(usable_calls - other_calls, usable_calls / 4))) AS planned
+                -- What race day will spend: as the forecast reckons it, where it does not fit.
+                SELECT max(least(raceday_calls, greatest($7::float * usable_calls - other_calls,
+                    $8::float * usable_calls)))::integer AS planned
                 FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
                     AND hour BETWEEN $4::timestamptz AND $4::timestamptz + interval '1 hour'
             ) AS f ON true
@@ -110,6 +113,8 @@ class Ledger:
             hour_of(now),
             now,
             f"slots:{wish.caller}",
+            1 - UNFORESEEN_SHARE,
+            RACEDAY_SHARE,
         )
         assert key is not None, "a sealed credential has its key's row"
         limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
