@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -189,12 +190,27 @@ async def test_two_replicas_at_once_spend_exactly_the_limit_with_two_calls_in_fl
 async def test_replicas_that_reserve_at_the_same_moment_share_one_count(
     database: Database, other_database: Database
 ) -> None:
-    """With slots for everybody, nothing but the key's row stands between them and one call too many."""
-    wish = a_wish(await a_key(database, "ours", limit=5))
-    wide = SETTINGS.model_copy(update={"calls_in_flight": 50})
-    ledgers = [Ledger(each, wide) for each in (database, other_database)]
-    verdicts = await asyncio.gather(*(ledgers[number % 2].reserve(wish, NOON) for number in range(24)))
+    """With slots of their own, nothing but the key's row stands between them and one call too many."""
+    await a_key(database, "ours", limit=5)
+    wishes = [a_wish("ours", caller=f"runsignup:{number}") for number in range(24)]
+    ledgers = [Ledger(each, SETTINGS) for each in (database, other_database)]
+    verdicts = await asyncio.gather(*(ledgers[n % 2].reserve(wish, NOON) for n, wish in enumerate(wishes)))
     assert sum(isinstance(each, Granted) for each in verdicts) == 5
+
+
+async def test_a_key_that_is_blocked_while_a_call_is_decided_on_makes_none(
+    database: Database, other_database: Database, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, wish = Ledger(database, SETTINGS), a_wish(key)
+    look = ledger._look
+
+    async def look_and_be_late(*question: Any) -> Any:
+        seen = await look(*question)
+        await Ledger(other_database, SETTINGS).block(wish, at(60), "throttled")
+        return seen
+
+    monkeypatch.setattr(ledger, "_look", look_and_be_late)
+    assert await ledger.reserve(wish, at(0)) == Postpone(at(60), "throttled")
 
 
 async def test_keys_that_reserve_at_the_same_moment_share_the_callers_slots(
@@ -274,14 +290,14 @@ async def test_a_call_that_was_given_back_frees_its_slot_and_counts_no_more(data
     await call(ledger, wish, 1)
 
 
-async def test_what_is_written_with_a_call_and_fails_leaves_no_call(database: Database, key: str) -> None:
+async def test_a_call_whose_run_is_not_ours_any_more_is_given_back(database: Database, key: str) -> None:
     async def fail(_connection: object) -> None:
         raise LookupError
 
     ledger = Ledger(database, SETTINGS)
     with pytest.raises(LookupError):
         await ledger.reserve(a_wish(key), at(0), fail)
-    assert await database.fetchval("SELECT count(*) FROM calls") == 0
+    assert await database.fetchval("SELECT count(*) FROM calls WHERE counts_until > $1", at(0)) == 0
     assert await database.fetchval("SELECT count(*) FROM call_slots WHERE leased_until > $1", at(0)) == 0
 
 

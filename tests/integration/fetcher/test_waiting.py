@@ -81,7 +81,8 @@ async def test_a_run_that_ended_while_it_waited_for_a_slot_makes_no_call_and_cos
         await handling
     assert provider.calls == []
     assert published(house) == ([], None)
-    assert await database.fetchval("SELECT count(*) FROM calls WHERE fingerprint = $1", tenant.fingerprint) == 0
+    ours = await database.fetch("SELECT outcome, counts_until FROM calls WHERE fingerprint = $1", tenant.fingerprint)
+    assert [tuple(row.values()) for row in ours] == [("unused", NOON)]
     assert await database.fetchval("SELECT count(*) FROM call_slots WHERE leased_until > $1", NOON) == 0
 
 

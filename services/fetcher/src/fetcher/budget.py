@@ -26,7 +26,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known, under the locks of the key and of the caller."""
+    """What is known of a key and of its caller's slots, at one moment."""
 
     now: datetime
     limit: int  # calls in a rolling hour that are ours

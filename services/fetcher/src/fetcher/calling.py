@@ -114,6 +114,7 @@ class Caller:
             await self.ledger.finish(wish, granted, outcome, self.house.clock.now(), quota)
         except Later as error:  # its slot is a lease and its count has an end: both end by themselves
             log.warning("A call's end could not be recorded.", action="call_unrecorded", error=str(error))
+        self.gate.look()
 
     async def _consequences(self, failure: ProviderFailure, wish: Wish) -> None:
         """What a failure means for more than this call; the run's own fate is its handler's."""

@@ -1,8 +1,7 @@
 """The queue before the limiter, inside one process: the nearest class first, with a trickle for the lower ones, and
 one reservation at a time.
 
-However many requests wait here and come, the database is asked once or twice for each call that ends: a question that
-can only be answered with no would hold the locks that another fetcher's next call needs.
+However many requests wait here and come, the database is asked once or twice for each call that ends.
 """
 
 import asyncio
@@ -50,7 +49,7 @@ class Gate:
     async def enter(self, wish: Wish, going: Going) -> Granted | Postpone:
         """Wait for a slot (seconds); a call that may not go out for longer is answered with Postpone.
 
-        ``going`` is written together with the call, and what it raises is raised here: then nothing goes out.
+        ``going`` is written behind the reservation, and what it raises is raised here: then nothing goes out.
         """
         self._arrivals += 1
         answer: asyncio.Future[Granted | Postpone] = asyncio.get_running_loop().create_future()
@@ -63,6 +62,10 @@ class Gate:
         finally:
             self._waiting.remove(entry)
             metrics.slot_wait_seconds.observe((self._clock.now() - entry.came_at).total_seconds())
+
+    def look(self) -> None:
+        """A call of ours has ended: its slot may be free. (The database's word of it comes to all, a moment later.)"""
+        self._bell.set()
 
     async def run(self) -> None:
         """Answer those who wait, until cancelled; the errors of the ledger are theirs."""

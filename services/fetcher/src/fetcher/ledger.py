@@ -1,13 +1,14 @@
 """The limiter, in PostgreSQL: exact over all replicas and restarts.
 
-A reservation locks the caller's registration and the key's row, reads, decides, and writes, in one transaction.
-Reading comes in a statement of its own after the locks: a statement's snapshot is older than a lock that it waits for.
+A reservation reads, decides, and takes what it decided on if nobody reserved a call of the key, blocked it or took the
+slot since it was read; else it begins anew. So no lock is held while anybody reads or decides.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, rest_after
@@ -16,6 +17,7 @@ from fetcher.sharing import heed, read_use
 from shared.domain.budget import HOUR, usable_limit
 from shared.domain.forecast import RACEDAY_SHARE, UNFORESEEN_SHARE
 from shared.domain.run import SyncClass
+from shared.errors import Later
 from shared.postgres import Connection, Database
 from shared.postgres.pool import CHANNEL, notify
 from shared.postgres.schedules import hour_of
@@ -49,12 +51,21 @@ class Granted:
     was_last: bool  # no other slot was free
 
 
-#: What is written together with a call; when it raises, nothing was reserved.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a decision was made on."""
+
+    situation: Situation
+    allowed: int  # what the count may come to, for this class
+    reservations: int  # of the key so far: while they stay the same, no more is taken than was read
+
+
+#: What is written when a call goes out, behind its reservation; when it raises, nothing goes out.
 Going: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 async def _nothing_more(_connection: Connection) -> None:
-    """A call is written alone."""
+    """Nothing but the call itself."""
 
 
 class Ledger:
@@ -70,55 +81,68 @@ class Ledger:
 
         From a call's end to the next one the slot is idle: every round trip here costs calls.
         """
-        async with self._database.transaction("reserving a call") as connection:
-            situation, allowed = await self._look(connection, wish, now)
-            verdict = decide(situation, allowed, wish.fingerprint)
-            if isinstance(verdict, Go):
-                granted = await self._grant(connection, wish, verdict, now)
+        async with self._database.connection("reserving a call") as connection:
+            granted: Granted | None = None
+            while granted is None:  # somebody else was served instead: there is progress
+                seen = await self._look(connection, wish, now)
+                verdict = decide(seen.situation, seen.allowed, wish.fingerprint)
+                if isinstance(verdict, Hold):
+                    await self._wait(connection, wish, now)
+                if not isinstance(verdict, Go):
+                    return verdict
+                granted = await self._take(connection, wish, verdict, seen, now)
+            try:
                 await going(connection)
-                return granted
-            if isinstance(verdict, Hold):
-                await connection.execute(
-                    "INSERT INTO call_waiters (caller, fingerprint, waits_until) VALUES ($1, $2, $3)"
-                    " ON CONFLICT (caller, fingerprint) DO UPDATE SET waits_until = $3",
-                    wish.caller,
-                    wish.fingerprint,
-                    now + WAITS,
-                )
-            return verdict
+            except BaseException:
+                with suppress(Later):  # it counts as a call that lasted as long as one can
+                    await self.give_back(wish, granted, now)
+                raise
+            return granted
 
-    async def _look(self, connection: Connection, wish: Wish, now: datetime) -> tuple[Situation, int]:
-        key = await connection.fetchrow(
+    async def _look(self, connection: Connection, wish: Wish, now: datetime) -> Seen:
+        """One look at the key, its use, and the caller's slots, a row each."""
+        rows = await connection.fetch(
             """
             SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.others_calls,
-                k.others_seen_at, k.blocked_until, k.block_reason, s.until AS stopped_until, s.reason AS stop_reason,
-                CASE WHEN $3 OR f.planned IS NULL THEN 0 ELSE f.planned - (SELECT count(*) FROM calls
-                    WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $5 AND sync_class = 'raceday')
-                END AS foreseen, -- race-day calls of the coming hour that are still to be made
-                pg_advisory_xact_lock(hashtextextended($6, 0)) -- the slots
+                k.others_seen_at, k.blocked_until, k.block_reason, k.reservations,
+                t.until AS stopped_until, t.reason AS stop_reason, s.slot, s.fingerprint AS holder, s.leased_until,
+                (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3)
+                    AS counting,
+                -- Race-day calls of the coming hour that are still to be made: as the forecast reckons them.
+                CASE WHEN $4 THEN 0 ELSE coalesce((
+                    SELECT max(least(raceday_calls, greatest($6::float * usable_calls - other_calls,
+                        $7::float * usable_calls)))::integer
+                    FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
+                        AND hour BETWEEN $5::timestamptz AND $5::timestamptz + interval '1 hour'
+                ) - (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
+                        AND sync_class = 'raceday'), 0) END AS foreseen,
+                -- Another key waits for a slot and has none; there are other keys at all.
+                EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $8 AND fingerprint <> $2 AND waits_until > $3
+                    AND NOT EXISTS (SELECT 1 FROM call_slots o
+                        WHERE o.caller = $8 AND o.fingerprint = w.fingerprint AND o.leased_until > $3)) AS other_waits,
+                EXISTS (SELECT 1 FROM provider_keys o JOIN credentials c USING (fingerprint)
+                    WHERE o.provider_id = $1 AND o.fingerprint <> $2 AND c.state = 'active') AS others_exist
             FROM provider_keys k JOIN public.providers p USING (provider_id)
-            LEFT JOIN provider_stops s USING (provider_id)
-            LEFT JOIN LATERAL (
-                -- What race day will spend: as the forecast reckons it, where it does not fit.
-                SELECT max(least(raceday_calls, greatest($7::float * usable_calls - other_calls,
-                    $8::float * usable_calls)))::integer AS planned
-                FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
-                    AND hour BETWEEN $4::timestamptz AND $4::timestamptz + interval '1 hour'
-            ) AS f ON true
-            WHERE k.provider_id = $1 AND k.fingerprint = $2 FOR UPDATE OF k
+            LEFT JOIN provider_stops t USING (provider_id)
+            LEFT JOIN call_slots s ON s.caller = $8 AND s.slot < $9
+            WHERE k.provider_id = $1 AND k.fingerprint = $2 ORDER BY s.slot
             """,
             wish.provider_id,
             wish.fingerprint,
+            now,
             wish.privileged,
             hour_of(now),
-            now,
-            f"slots:{wish.caller}",
             1 - UNFORESEEN_SHARE,
             RACEDAY_SHARE,
+            wish.caller,
+            self._settings.calls_in_flight,
         )
-        assert key is not None, "a sealed credential has its key's row"
+        assert rows, "a sealed credential has its key's row"
+        if len(rows) < self._settings.calls_in_flight or rows[0]["slot"] is None:
+            await self._make_slots(connection, wish.caller)
+            return await self._look(connection, wish, now)
+        key = rows[0]
         limit = usable_limit(key["calls_per_hour"], key["others_calls"], key["others_seen_at"], now)
-        shared = limit < key["calls_per_hour"]
         allowed = allowance(
             limit,
             self._settings.reserve_share,
@@ -127,68 +151,74 @@ class Ledger:
             privileged=wish.privileged,
             foreseen=max(0, key["foreseen"]),
         )
-        rows = await self._read(connection, wish, now, allowed)
-        if len(rows) < self._settings.calls_in_flight:
-            await connection.execute(
-                "INSERT INTO call_slots (caller, slot, leased_until)"
-                " SELECT $1, n, 'epoch' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
-                wish.caller,
-                self._settings.calls_in_flight,
-            )
-            rows = await self._read(connection, wish, now, allowed)
-        found = rows[0]
+        frees_at = None
+        if key["counting"] >= allowed:
+            frees_at = await self._frees_at(connection, wish, now, allowed)
+            if frees_at is not None and limit < key["calls_per_hour"]:
+                frees_at = min(frees_at, now + REGROWS)
         stopped = key["stopped_until"] is not None and key["stopped_until"] > now
         situation = Situation(
             now=now,
             limit=limit,
-            counting=found["counting"],
-            frees_at=min(found["frees_at"], now + REGROWS) if shared and found["frees_at"] else found["frees_at"],
+            counting=key["counting"],
+            frees_at=frees_at,
             blocked_until=key["stopped_until"] if stopped else key["blocked_until"],
             block_reason=key["stop_reason"] if stopped else key["block_reason"],
-            slots=tuple(Slot(row["slot"], row["fingerprint"], row["leased_until"]) for row in rows),
-            other_waits=found["other_waits"],
-            others_exist=found["others_exist"],
+            slots=tuple(Slot(row["slot"], row["holder"], row["leased_until"]) for row in rows),
+            other_waits=key["other_waits"],
+            others_exist=key["others_exist"],
         )
-        return situation, allowed
+        return Seen(situation, allowed, key["reservations"])
 
-    async def _read(self, connection: Connection, wish: Wish, now: datetime, allowed: int) -> list[Any]:
-        """The slots; beside each how many of the key's calls count, whether another key without a slot waits for one,
-        and whether there are other keys at all."""
-        return await connection.fetch(
-            """
-            WITH counting AS (
-                SELECT counts_until FROM calls WHERE provider_id = $5 AND fingerprint = $3 AND counts_until > $4
-            )
-            SELECT slot, fingerprint, leased_until,
-                EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $1 AND fingerprint <> $3 AND waits_until > $4
-                    AND NOT EXISTS (SELECT 1 FROM call_slots s
-                        WHERE s.caller = $1 AND s.fingerprint = w.fingerprint AND s.leased_until > $4)) AS other_waits,
-                EXISTS (SELECT 1 FROM provider_keys k JOIN credentials c USING (fingerprint)
-                    WHERE k.provider_id = $5 AND k.fingerprint <> $3 AND c.state = 'active') AS others_exist,
-                (SELECT count(*) FROM counting) AS counting,
-                (SELECT counts_until FROM counting ORDER BY counts_until DESC OFFSET greatest($6 - 1, 0) LIMIT 1)
-                    AS frees_at
-            FROM call_slots WHERE caller = $1 AND slot < $2 ORDER BY slot
-            """,
-            wish.caller,
+    async def _make_slots(self, connection: Connection, caller: str) -> None:
+        await connection.execute(
+            "INSERT INTO call_slots (caller, slot, leased_until)"
+            " SELECT $1, n, 'epoch' FROM generate_series(0, $2 - 1) AS n ON CONFLICT DO NOTHING",
+            caller,
             self._settings.calls_in_flight,
+        )
+
+    async def _frees_at(self, connection: Connection, wish: Wish, now: datetime, allowed: int) -> datetime | None:
+        """When enough of a key's calls stop counting for one more."""
+        found: datetime | None = await connection.fetchval(
+            "SELECT counts_until FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3"
+            " ORDER BY counts_until DESC OFFSET $4 LIMIT 1",
+            wish.provider_id,
             wish.fingerprint,
             now,
-            wish.provider_id,
-            allowed,
+            max(0, allowed - 1),
+        )
+        return found
+
+    async def _wait(self, connection: Connection, wish: Wish, now: datetime) -> None:
+        """Say that a key waits for a slot."""
+        await connection.execute(
+            "INSERT INTO call_waiters (caller, fingerprint, waits_until) VALUES ($1, $2, $3)"
+            " ON CONFLICT (caller, fingerprint) DO UPDATE SET waits_until = $3",
+            wish.caller,
+            wish.fingerprint,
+            now + WAITS,
         )
 
-    async def _grant(self, connection: Connection, wish: Wish, go: Go, now: datetime) -> Granted:
-        call_id: int = await connection.fetchval(
+    async def _take(self, connection: Connection, wish: Wish, go: Go, seen: Seen, now: datetime) -> Granted | None:
+        """Take the call if all is as it was seen; None: it is not."""
+        call_id: int | None = await connection.fetchval(
             """
-            WITH call AS (
+            WITH key AS (
+                UPDATE provider_keys SET reservations = reservations + 1
+                WHERE provider_id = $1 AND fingerprint = $2 AND reservations = $10
+                    AND coalesce(blocked_until <= $5, true) RETURNING 1
+            ), free AS (
+                SELECT slot FROM key CROSS JOIN call_slots s
+                WHERE caller = $8 AND slot = $9 AND leased_until <= $5 FOR UPDATE OF s
+            ), call AS (
                 INSERT INTO calls (provider_id, fingerprint, sync_class, run_id, reserved_at, counts_until)
-                VALUES ($1, $2, $3, $4, $5, $6) RETURNING call_id
+                SELECT $1, $2, $3, $4, $5, $6 FROM free RETURNING call_id
             ), taken AS (
                 UPDATE call_slots SET fingerprint = $2, call_id = call.call_id, leased_until = $7 FROM call
                 WHERE caller = $8 AND slot = $9
             ), served AS (
-                DELETE FROM call_waiters WHERE caller = $8 AND fingerprint = $2
+                DELETE FROM call_waiters WHERE caller = $8 AND fingerprint = $2 AND EXISTS (SELECT FROM call)
             )
             SELECT call_id FROM call
             """,
@@ -201,8 +231,9 @@ class Ledger:
             now + self._call + MARGIN,
             wish.caller,
             go.slot,
+            seen.reservations,
         )
-        return Granted(call_id, now, go.is_last)
+        return None if call_id is None else Granted(call_id, now, go.is_last)
 
     async def finish(
         self, wish: Wish, granted: Granted, outcome: str, now: datetime, quota: tuple[int, int] | None = None

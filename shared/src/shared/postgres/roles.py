@@ -61,7 +61,7 @@ MAY: tuple[tuple[str, str, str, str, str, str, str], ...] = (
     ("hub.provider_keys", "",                                         "ri",    "r",     "",      "",      ""),
     ("hub.provider_keys",
         "blocked_until, block_reason, slow_answers, failures, "
-        "others_calls, others_seen_at",                               "",      "u",     "",      "",      ""),
+        "others_calls, others_seen_at, reservations",                 "",      "u",     "",      "",      ""),
     ("hub.calls", "",                                                 "rd",    "riu",   "",      "",      ""),
     ("hub.call_slots", "",                                            "",      "riu",   "",      "",      ""),
     ("hub.call_waiters", "",                                          "",      "riud",  "",      "",      ""),
