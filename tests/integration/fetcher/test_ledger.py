@@ -521,15 +521,3 @@ async def test_a_first_load_leaves_free_what_the_race_morning_of_the_coming_hour
     for number in range(4):
         await call(ledger, raceday, 21 + number, 21.5 + number)
     await call(ledger, a_wish(await a_key(database, "theirs", limit=20)), 30, 31)
-
-
-async def test_what_race_day_is_stretched_to_is_held_free_and_no_more(database: Database) -> None:
-    """A tenth of the hour is nobody's, and a slower pace may have it."""
-    await a_key(database, "ours", limit=20)
-    await database.execute(
-        "INSERT INTO key_hours SELECT 2, 'ours', $1, 1, 100, 10, 20, 600, NULL, $1", NOON + timedelta(hours=1)
-    )
-    ledger, low = Ledger(database, SETTINGS), a_wish("ours")
-    for number in range(12):  # of 20, 8 are held free: nine tenths, less the 10 that the slower paces want
-        await call(ledger, low, number, number + 0.5)
-    assert isinstance(await ledger.reserve(low, at(13)), Postpone)

@@ -15,7 +15,6 @@ from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decid
 from fetcher.settings import FetcherSettings
 from fetcher.sharing import heed, read_use
 from shared.domain.budget import HOUR, usable_limit
-from shared.domain.forecast import RACEDAY_SHARE, UNFORESEEN_SHARE
 from shared.domain.run import SyncClass
 from shared.errors import Later
 from shared.postgres import Connection, Database
@@ -108,23 +107,23 @@ class Ledger:
                 t.until AS stopped_until, t.reason AS stop_reason, s.slot, s.fingerprint AS holder, s.leased_until,
                 (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3)
                     AS counting,
-                -- Race-day calls of the coming hour that are still to be made: as the forecast reckons them.
+                -- Race-day calls of the coming hour that are still to be made, unstretched: what a stretched hour
+                -- leaves over is for follow-ups and the races within a day, and no first load may have it.
                 CASE WHEN $4 THEN 0 ELSE coalesce((
-                    SELECT max(least(raceday_calls, greatest($6::float * usable_calls - other_calls,
-                        $7::float * usable_calls)))::integer
+                    SELECT max(least(raceday_calls, greatest(usable_calls - other_calls, usable_calls / 4)))
                     FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
                         AND hour BETWEEN $5::timestamptz AND $5::timestamptz + interval '1 hour'
                 ) - (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
                         AND sync_class = 'raceday'), 0) END AS foreseen,
                 -- Another key waits for a slot and has none; there are other keys at all.
-                EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $8 AND fingerprint <> $2 AND waits_until > $3
+                EXISTS (SELECT 1 FROM call_waiters w WHERE caller = $6 AND fingerprint <> $2 AND waits_until > $3
                     AND NOT EXISTS (SELECT 1 FROM call_slots o
-                        WHERE o.caller = $8 AND o.fingerprint = w.fingerprint AND o.leased_until > $3)) AS other_waits,
+                        WHERE o.caller = $6 AND o.fingerprint = w.fingerprint AND o.leased_until > $3)) AS other_waits,
                 EXISTS (SELECT 1 FROM provider_keys o JOIN credentials c USING (fingerprint)
                     WHERE o.provider_id = $1 AND o.fingerprint <> $2 AND c.state = 'active') AS others_exist
             FROM provider_keys k JOIN public.providers p USING (provider_id)
             LEFT JOIN provider_stops t USING (provider_id)
-            LEFT JOIN call_slots s ON s.caller = $8 AND s.slot < $9
+            LEFT JOIN call_slots s ON s.caller = $6 AND s.slot < $7
             WHERE k.provider_id = $1 AND k.fingerprint = $2 ORDER BY s.slot
             """,
             wish.provider_id,
@@ -132,8 +131,6 @@ class Ledger:
             now,
             wish.privileged,
             hour_of(now),
-            1 - UNFORESEEN_SHARE,
-            RACEDAY_SHARE,
             wish.caller,
             self._settings.calls_in_flight,
         )
