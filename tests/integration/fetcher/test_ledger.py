@@ -301,6 +301,15 @@ async def test_a_call_whose_run_is_not_ours_any_more_is_given_back(database: Dat
     assert await database.fetchval("SELECT count(*) FROM call_slots WHERE leased_until > $1", at(0)) == 0
 
 
+async def test_the_slot_of_a_call_that_was_given_up_rests_for_a_moment(database: Database, key: str) -> None:
+    """The provider may not have noticed yet, and would count a call too many in flight."""
+    ledger, wish = Ledger(database, SETTINGS.model_copy(update={"calls_in_flight": 1})), a_wish(key)
+    await ledger.finish(wish, await call(ledger, wish, 0), "timeout", at(5))
+    assert isinstance(await ledger.reserve(wish, at(5.9)), Hold)
+    await ledger.finish(wish, await call(ledger, wish, 6), "http_503", at(7))
+    await call(ledger, wish, 7)
+
+
 async def test_who_takes_the_last_slot_is_told(database: Database, key: str) -> None:
     ledger = Ledger(database, SETTINGS)
     assert [(await call(ledger, a_wish(key), 0)).was_last for _ in range(2)] == [False, True]

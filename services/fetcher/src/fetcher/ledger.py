@@ -25,6 +25,9 @@ from shared.postgres.schedules import hour_of
 WAITS = timedelta(seconds=2)
 #: What somebody else's use took from a budget grows back: it is worth another look after this.
 REGROWS = timedelta(minutes=1)
+#: Outcomes of calls whose answer was not read to its end. The provider may still be at work on them, and would count
+#: one too many in flight (the stand-in notices such an end after 50 ms): the slot rests for a second.
+GIVEN_UP, RESTS = frozenset({"cancelled", "timeout", "interrupted", "too_large", "encoding"}), timedelta(seconds=1)
 #: A slot is leased for longer than a call can last, so that it is never given away under one.
 MARGIN = timedelta(seconds=10)
 
@@ -257,7 +260,7 @@ class Ledger:
                     UPDATE calls SET finished_at = $6, counts_until = $7, outcome = $8 WHERE call_id = $9
                 ), freed AS (
                     -- Behind the key, as who reserves takes them.
-                    UPDATE call_slots SET leased_until = 'epoch' FROM (SELECT count(*) FROM key) AS first
+                    UPDATE call_slots SET leased_until = coalesce($12::timestamptz, 'epoch') FROM (SELECT count(*) FROM key) AS first
                     WHERE caller = $10 AND call_id = $9
                 )
                 SELECT pg_notify($11, 'slot')
@@ -273,6 +276,7 @@ class Ledger:
                 granted.call_id,
                 wish.caller,
                 CHANNEL,
+                now + RESTS if outcome in GIVEN_UP else None,
             )
         if quota is not None:
             async with self._database.transaction("heeding the provider's count") as connection:
