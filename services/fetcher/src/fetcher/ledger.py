@@ -260,7 +260,8 @@ class Ledger:
                     UPDATE calls SET finished_at = $6, counts_until = $7, outcome = $8 WHERE call_id = $9
                 ), freed AS (
                     -- Behind the key, as who reserves takes them.
-                    UPDATE call_slots SET leased_until = coalesce($12::timestamptz, 'epoch') FROM (SELECT count(*) FROM key) AS first
+                    UPDATE call_slots SET leased_until = coalesce($12::timestamptz, 'epoch')
+                    FROM (SELECT count(*) FROM key) AS first
                     WHERE caller = $10 AND call_id = $9
                 )
                 SELECT pg_notify($11, 'slot')
