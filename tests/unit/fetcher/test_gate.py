@@ -1,7 +1,8 @@
 """The queue before the limiter: nearest class first, and a trickle for the others."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import cast
 from uuid import UUID
@@ -56,6 +57,28 @@ async def alone(_connection: object) -> None:
     """Nothing is written with a call."""
 
 
+@asynccontextmanager
+async def entering(
+    ledger: OneSlot, clock: ManualClock, classes: Iterable[SyncClass]
+) -> AsyncIterator[tuple[Gate, list[asyncio.Task[Granted | Postpone]]]]:
+    """A gate that is open, and who waits at it."""
+    gate = Gate(cast(Ledger, ledger), clock, ledger.bells)
+    opening = asyncio.create_task(gate.run())
+    tasks = [asyncio.create_task(gate.enter(a_wish(each), alone)) for each in classes]
+    try:
+        yield gate, tasks
+    finally:
+        for task in (opening, *tasks):
+            task.cancel()
+        await asyncio.gather(opening, *tasks, return_exceptions=True)
+
+
+async def settle() -> None:
+    """Let everybody go on until they wait for something."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 @pytest.fixture
 def bells() -> Bells:
     return Bells()
@@ -66,101 +89,57 @@ def ledger(bells: Bells) -> OneSlot:
     return OneSlot(bells)
 
 
-async def test_the_nearest_goes_first_and_a_farther_one_now_and_then(ledger: OneSlot, bells: Bells) -> None:
+async def test_the_nearest_goes_first_and_a_farther_one_now_and_then(ledger: OneSlot) -> None:
     """A race morning's calls never end: whoever waits behind them would wait for ever."""
-    gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
-    opening = asyncio.create_task(gate.run())
-    entering = [
-        asyncio.create_task(gate.enter(a_wish(each), alone))
-        for each in [SyncClass.BACKFILL, SyncClass.ROUTINE, *[SyncClass.RACEDAY] * (2 * TRICKLE)]
-    ]
-    try:
-        async with asyncio.timeout(10):
-            while len(ledger.granted) < 2 * TRICKLE:
-                ledger.end_call()
-                await asyncio.sleep(0)
-    finally:
-        for task in (opening, *entering):
-            task.cancel()
-        await asyncio.gather(opening, *entering, return_exceptions=True)
+    classes = [SyncClass.BACKFILL, SyncClass.ROUTINE, *[SyncClass.RACEDAY] * (2 * TRICKLE)]
+    async with entering(ledger, ManualClock(), classes), asyncio.timeout(10):
+        while len(ledger.granted) < 2 * TRICKLE:
+            ledger.end_call()
+            await asyncio.sleep(0)
     near = [SyncClass.RACEDAY] * (TRICKLE - 1)
     assert ledger.granted == [*near, SyncClass.BACKFILL, *near, SyncClass.ROUTINE]
 
 
-async def test_who_waits_long_for_a_call_of_the_same_key_goes_back_to_the_database(
-    ledger: OneSlot, bells: Bells
-) -> None:
+async def test_who_waits_long_for_a_call_of_the_same_key_goes_back_to_the_database(ledger: OneSlot) -> None:
     """All races of a key whose answers take half a minute would fill every place here."""
     clock = ManualClock()
-    gate = Gate(cast(Ledger, ledger), clock, bells)
-    opening = asyncio.create_task(gate.run())
     ledger.fair = True
-    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone))
-    try:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert not entering.done()
+    async with entering(ledger, clock, [SyncClass.RACEDAY]) as (_, [waiting]):
+        await settle()
+        assert not waiting.done()
         clock.pass_(PATIENCE.total_seconds())
         async with asyncio.timeout(10):
-            assert await entering == Postpone(clock.now() + BREATHER, "slot")
-    finally:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+            assert await waiting == Postpone(clock.now() + BREATHER, "slot")
 
 
-async def test_when_no_slot_is_free_nobody_is_asked_for_until_one_may_be(ledger: OneSlot, bells: Bells) -> None:
-    """A question that can only be answered with no holds the locks that the next call of another fetcher needs."""
-    gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
-    opening = asyncio.create_task(gate.run())
+async def test_when_no_slot_is_free_nobody_is_asked_for_until_one_may_be(ledger: OneSlot) -> None:
+    """A question that can only be answered with no costs round trips that the next call needs."""
     ledger.free = True
-    entering = [asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone)) for _ in range(3)]
-    try:
-        for turns in (1, 2):  # another one comes in the second
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert (ledger.asked, [each.done() for each in entering].count(True)) == (turns, turns)
-            entering.append(asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone)))
-            for _ in range(20):
-                await asyncio.sleep(0)
+    async with entering(ledger, ManualClock(), [SyncClass.RACEDAY] * 3) as (gate, waiting):
+        for turns in (1, 2):
+            await settle()
+            assert (ledger.asked, [each.done() for each in waiting].count(True)) == (turns, turns)
+            waiting.append(asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone)))  # one more comes
+            await settle()
             assert ledger.asked == turns
             ledger.end_call()
-    finally:
-        for task in (opening, *entering):
-            task.cancel()
-        await asyncio.gather(opening, *entering, return_exceptions=True)
 
 
-async def test_a_call_whose_asker_has_gone_is_given_back(ledger: OneSlot, bells: Bells) -> None:
-    gate = Gate(cast(Ledger, ledger), ManualClock(), bells)
-    opening = asyncio.create_task(gate.run())
-    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone))
-    ledger.free, ledger.meanwhile = True, entering.cancel
-    try:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert (entering.cancelled(), ledger.given_back, ledger.free) == (True, 1, True)
-    finally:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+async def test_a_call_whose_asker_has_gone_is_given_back(ledger: OneSlot) -> None:
+    async with entering(ledger, ManualClock(), [SyncClass.RACEDAY]) as (_, [waiting]):
+        ledger.free, ledger.meanwhile = True, waiting.cancel
+        await settle()
+        assert (waiting.cancelled(), ledger.given_back, ledger.free) == (True, 1, True)
 
 
-async def test_a_call_that_the_database_kept_waiting_is_given_back_and_asked_for_anew(
-    ledger: OneSlot, bells: Bells
-) -> None:
+async def test_a_call_that_the_database_kept_waiting_is_given_back_and_asked_for_anew(ledger: OneSlot) -> None:
     """Its slot's lease counts from before, and might end under it."""
     clock = ManualClock()
-    gate = Gate(cast(Ledger, ledger), clock, bells)
-    opening = asyncio.create_task(gate.run())
-    entering = asyncio.create_task(gate.enter(a_wish(SyncClass.RACEDAY), alone))
     ledger.free, ledger.meanwhile = True, lambda: clock.pass_(MARGIN.total_seconds())
-    try:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert (entering.done(), ledger.given_back) == (False, 1)
+    async with entering(ledger, clock, [SyncClass.RACEDAY]) as (_, [waiting]):
+        await settle()
+        assert (waiting.done(), ledger.given_back) == (False, 1)
         ledger.meanwhile = lambda: None
-        bells.ring("slot")
+        ledger.bells.ring("slot")
         async with asyncio.timeout(10):
-            assert await entering == Granted(2, clock.now(), was_last=True)
-    finally:
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+            assert await waiting == Granted(2, clock.now(), was_last=True)

@@ -312,15 +312,12 @@ class Ledger:
                 granted.call_id,
                 now,
             )
-            await self._free(connection, wish, granted)
-
-    async def _free(self, connection: Connection, wish: Wish, granted: Granted) -> None:
-        await connection.execute(
-            "UPDATE call_slots SET leased_until = 'epoch' WHERE caller = $1 AND call_id = $2",
-            wish.caller,
-            granted.call_id,
-        )
-        await notify(connection, "slot")
+            await connection.execute(
+                "UPDATE call_slots SET leased_until = 'epoch' WHERE caller = $1 AND call_id = $2",
+                wish.caller,
+                granted.call_id,
+            )
+            await notify(connection, "slot")
 
     async def block(self, wish: Wish, until: datetime, reason: str) -> None:
         """Let nothing of a key go out before ``until``: the provider throttled it."""
