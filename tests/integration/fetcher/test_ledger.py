@@ -15,7 +15,7 @@ from fetcher.budget import REST, Hold, Postpone
 from fetcher.ledger import MARGIN, WAITS, Granted, Ledger, Wish
 from fetcher.settings import FetcherSettings
 from shared.domain.budget import HOUR
-from shared.domain.run import SyncClass
+from shared.domain.run import Reason, SyncClass
 from shared.postgres import Database
 from tests.builders import NOON, PROVIDER, a_partner, at
 
@@ -24,8 +24,8 @@ CALL = timedelta(seconds=60)
 SETTINGS = FetcherSettings(call_seconds=60, calls_in_flight=2, reserve_share=0, slow_seconds=1000)
 
 
-def a_wish(fingerprint: str, *, privileged: bool = False, caller: str = "runsignup:1") -> Wish:
-    return Wish(PROVIDER.provider_id, fingerprint, caller, SyncClass.ROUTINE, privileged, UUID(int=1))
+def a_wish(fingerprint: str, *, reason: Reason = Reason.SCHEDULE, caller: str = "runsignup:1") -> Wish:
+    return Wish(PROVIDER.provider_id, fingerprint, caller, SyncClass.ROUTINE, reason, UUID(int=1))
 
 
 async def a_key(database: Database, name: str, *, limit: int = LIMIT) -> str:
@@ -328,10 +328,10 @@ async def test_the_reserve_is_for_race_day_and_operators(database: Database) -> 
     for _ in range(3):
         await call(ledger, wish, 0, 10)
     assert await ledger.reserve(wish, at(20)) == Postpone(at(3610), "budget")
-    await call(ledger, a_wish("ours", privileged=True), 20, 30)
-    assert await ledger.reserve(a_wish("ours", privileged=True), at(40)) == Postpone(at(3610), "budget")
+    await call(ledger, a_wish("ours", reason=Reason.OPERATOR), 20, 30)
+    assert await ledger.reserve(a_wish("ours", reason=Reason.OPERATOR), at(40)) == Postpone(at(3610), "budget")
     # the privileged call counts too: the reserve stands open again only when two calls have stopped counting
-    await call(ledger, a_wish("ours", privileged=True), 3610, 3630)
+    await call(ledger, a_wish("ours", reason=Reason.OPERATOR), 3610, 3630)
     assert isinstance(await ledger.reserve(wish, at(3640)), Granted)
 
 
@@ -519,7 +519,7 @@ async def test_a_first_load_leaves_free_what_the_race_morning_of_the_coming_hour
     await database.execute(
         "INSERT INTO key_hours SELECT 2, 'ours', $1, 1, 8, 1, 20, NULL, NULL, $1", NOON + timedelta(hours=1)
     )
-    ledger, low, near = Ledger(database, SETTINGS), a_wish("ours"), a_wish("ours", privileged=True)
+    ledger, low, near = Ledger(database, SETTINGS), a_wish("ours", reason=Reason.FIRST), a_wish("ours")
     raceday = replace(near, sync_class=SyncClass.RACEDAY)
     for number in range(12):
         await call(ledger, low, number, number + 0.5)
@@ -530,3 +530,21 @@ async def test_a_first_load_leaves_free_what_the_race_morning_of_the_coming_hour
     for number in range(4):
         await call(ledger, raceday, 21 + number, 21.5 + number)
     await call(ledger, a_wish(await a_key(database, "theirs", limit=20)), 30, 31)
+
+
+@pytest.mark.parametrize(
+    ("reason", "most"),
+    [(Reason.FOLLOW_UP, 60), (Reason.FIRST, 60), (Reason.BACKFILL, 60), (Reason.SCHEDULE, 72)],
+)
+async def test_what_a_stretched_hour_leaves_over_is_for_the_planned_before_all(
+    database: Database, reason: Reason, most: int
+) -> None:
+    """Of 80 usable calls the plan gives 40 to the slower paces, 15 % to nobody, and the rest to race day."""
+    await a_key(database, "ours", limit=100)
+    await database.execute(
+        "INSERT INTO key_hours SELECT 2, 'ours', $1, 9, 500, 40, 80, 600, $1, $1, 1", NOON + timedelta(hours=1)
+    )
+    ledger, wish = Ledger(database, SETTINGS), a_wish("ours", reason=reason)
+    for number in range(most):
+        await call(ledger, wish, number / 10, number / 10 + 0.05)
+    assert isinstance(await ledger.reserve(wish, at(60)), Postpone)

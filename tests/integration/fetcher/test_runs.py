@@ -262,6 +262,7 @@ async def test_a_run_that_is_put_back_hands_its_strength_to_the_one_that_waits_b
     assert (rows[run_id]["state"], rows[run_id]["replaced_by"]) == (State.REPLACED, queued)
     behind = rows[queued]
     assert (behind["mode"], behind["removals"], behind["sync_class"]) == (Mode.FULL, True, SyncClass.NEAR)
+    assert behind["reason"] == Reason.OPERATOR  # who waits no longer than for what is planned
     told = body_of(await database.fetchval("SELECT body FROM outbox WHERE type = $1", SyncCompleted.TYPE))
     assert isinstance(told, SyncCompleted)
     assert (told.run_id, told.outcome) == (run_id, State.REPLACED)
@@ -291,23 +292,39 @@ async def test_an_ask_that_queues_a_run_while_one_is_put_back_leaves_one_that_wa
     assert [tuple(row.values()) for row in rows] == [(State.QUEUED, Mode.FULL), (State.REPLACED, Mode.FULL)]
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ((SyncClass.ROUTINE, Reason.SCHEDULE), (SyncClass.NEAR, Reason.SCHEDULE)),
+        ((SyncClass.NEAR, Reason.FOLLOW_UP), (SyncClass.NEAR, Reason.SCHEDULE)),
+    ],
+)
 async def test_runs_that_wait_for_budget_wait_for_one_freed_call_each(
-    database: Database, house: House, tenant: Tenant, provider: Provider
+    database: Database,
+    house: House,
+    tenant: Tenant,
+    provider: Provider,
+    first: tuple[SyncClass, Reason],
+    last: tuple[SyncClass, Reason],
 ) -> None:
-    """Twenty that all go when one call is free find it taken, and go back: nineteen messages for nothing."""
+    """Twenty that all go when one call is free find it taken, and go back: nineteen messages for nothing.
+
+    The last one does not stand in line: it is planned, or nearer.
+    """
     await database.execute("UPDATE provider_keys SET calls_per_hour = 3")
     races = [str(900 + number) for number in range(4)]
     for race_id in races:
         await a_race(database, tenant, race_id, events=[f"{race_id}1"])
     ledger = Ledger(database, SETTINGS)
-    wish = Wish(PROVIDER.provider_id, tenant.fingerprint, "runsignup:1", SyncClass.NEAR, True, UUID(int=1))
+    wish = Wish(PROVIDER.provider_id, tenant.fingerprint, "runsignup:1", SyncClass.NEAR, Reason.OPERATOR, UUID(int=1))
     for ends in (10, 20, 30):
         granted = await ledger.reserve(wish, NOON)
         assert isinstance(granted, Granted)
         await ledger.finish(wish, granted, "ok", at(ends))
     for race_id in races:
-        sync_class = SyncClass.NEAR if race_id == races[-1] else SyncClass.ROUTINE
-        await fetch(house, provider, await a_request(database, tenant, race_id=race_id, sync_class=sync_class))
+        sync_class, reason = last if race_id == races[-1] else first
+        request = await a_request(database, tenant, race_id=race_id, sync_class=sync_class, reason=reason)
+        await fetch(house, provider, request)
     rows = await database.fetch("SELECT not_before FROM sync_runs ORDER BY race_id")
     assert [row["not_before"] for row in rows] == [at(3610), at(3620), at(3630), at(3610)]
     assert provider.calls == []

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from fetcher.ledger import Granted, Ledger, Wish
-from shared.domain.run import SyncClass
+from shared.domain.run import Reason, SyncClass
 from shared.postgres import Database
 from shared.providers.port import Consequence
 from shared.runtime import House
@@ -33,7 +33,7 @@ async def occupy(database: Database, house: House) -> Callable[[], Awaitable[obj
     for number in range(SETTINGS.calls_in_flight):
         key = f"theirs {number}"
         await database.execute("INSERT INTO provider_keys (provider_id, fingerprint) VALUES (2, $1)", key)
-        wish = Wish(PROVIDER.provider_id, key, "runsignup:unregistered", SyncClass.NEAR, False, UUID(int=1))
+        wish = Wish(PROVIDER.provider_id, key, "runsignup:unregistered", SyncClass.NEAR, Reason.SCHEDULE, UUID(int=1))
         granted.append((wish, await ledger.reserve(wish, house.clock.now())))
 
     async def end() -> None:

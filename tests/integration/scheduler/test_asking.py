@@ -107,6 +107,21 @@ async def test_a_stronger_or_nearer_ask_replaces_a_request_and_satisfies_both(
     assert (request.mode, request.sync_class, request.removals) == joined
 
 
+@pytest.mark.parametrize("waits", [State.QUEUED, State.REQUESTED])
+@pytest.mark.parametrize("comes", [Reason.SCHEDULE, Reason.FOLLOW_UP])
+async def test_what_is_planned_and_a_follow_up_are_one_planned_request(
+    database: Database, tenant: Tenant, waits: State, comes: Reason
+) -> None:
+    """A follow-up may have to wait for as long as a budget is short: what was due must not wait with it."""
+    goes = Reason.FOLLOW_UP if comes is Reason.SCHEDULE else Reason.SCHEDULE
+    first = await asked(database, an_ask(tenant, reason=goes, removals=goes is Reason.FOLLOW_UP))
+    await database.execute("UPDATE sync_runs SET state = $1", waits)
+    second = await asked(database, an_ask(tenant, reason=comes, removals=comes is Reason.FOLLOW_UP))
+    assert await state_of(database, first) == State.REPLACED
+    request = (await requests(database))[-1]
+    assert (request.run_id, request.reason, request.removals) == (second, Reason.SCHEDULE, True)
+
+
 async def test_an_ask_for_more_events_replaces_a_request_for_fewer(database: Database) -> None:
     tenant = await a_partner(database)
     await a_race(database, tenant, events=("1", "2"), cursor=CURSOR)

@@ -13,7 +13,7 @@ from fetcher.budget import Hold, Postpone
 from fetcher.gate import BREATHER, PATIENCE, Gate
 from fetcher.ledger import MARGIN, Going, Granted, Ledger, Wish
 from shared.bus.lanes import TRICKLE
-from shared.domain.run import SyncClass
+from shared.domain.run import Reason, SyncClass
 from shared.runtime.house import Bells
 from tests.fakes import ManualClock
 
@@ -50,7 +50,7 @@ class OneSlot:
 
 
 def a_wish(sync_class: SyncClass) -> Wish:
-    return Wish(2, "ours", "runsignup:1", sync_class, False, UUID(int=1))
+    return Wish(2, "ours", "runsignup:1", sync_class, Reason.SCHEDULE, UUID(int=1))
 
 
 async def alone(_connection: object) -> None:

@@ -8,7 +8,6 @@ from itertools import islice
 import structlog
 
 from fetcher import store
-from fetcher.budget import is_privileged
 from fetcher.calling import Answered, Caller, Postponed, Question
 from fetcher.ledger import Wish
 from fetcher.paging import Progress, Received, Stage, after_page
@@ -68,7 +67,7 @@ class Run:
             fingerprint=self.stored.fingerprint,
             caller=f"{self.provider.name}:{caller[0].partition('.')[0] if caller else 'unregistered'}",
             sync_class=self.request.sync_class,
-            privileged=is_privileged(self.request.sync_class, self.request.reason),
+            reason=self.request.reason,
             run_id=self.request.run_id,
         )
 

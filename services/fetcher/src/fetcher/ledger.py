@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, rest_after
+from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decide, is_privileged, rest_after
 from fetcher.settings import FetcherSettings
 from fetcher.sharing import heed, read_use
 from shared.domain.budget import HOUR, usable_limit
-from shared.domain.run import SyncClass
+from shared.domain.forecast import UNFORESEEN_SHARE
+from shared.domain.run import Reason, SyncClass
 from shared.errors import Later
 from shared.postgres import Connection, Database
 from shared.postgres.pool import CHANNEL, notify
@@ -40,7 +41,7 @@ class Wish:
     fingerprint: str
     caller: str
     sync_class: SyncClass
-    privileged: bool
+    reason: Reason
     run_id: UUID
 
 
@@ -103,6 +104,7 @@ class Ledger:
 
     async def _look(self, connection: Connection, wish: Wish, now: datetime) -> Seen:
         """One look at the key, its use, and the caller's slots, a row each."""
+        privileged = is_privileged(wish.sync_class, wish.reason)
         rows = await connection.fetch(
             """
             SELECT coalesce(k.calls_per_hour, p.rate_limit_per_hour, 1000) AS calls_per_hour, k.others_calls,
@@ -110,10 +112,11 @@ class Ledger:
                 t.until AS stopped_until, t.reason AS stop_reason, s.slot, s.fingerprint AS holder, s.leased_until,
                 (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3)
                     AS counting,
-                -- Race-day calls of the coming hour that are still to be made, unstretched: what a stretched hour
-                -- leaves over is for follow-ups and the races within a day, and no first load may have it.
+                -- Race-day calls of the coming hour that are still to be made. What a stretched hour leaves over is for
+                -- the slower paces before all: what no plan reckons with has less of it.
                 CASE WHEN $4 THEN 0 ELSE coalesce((
-                    SELECT max(least(raceday_calls, greatest(usable_calls - other_calls, usable_calls / 4)))
+                    SELECT max(least(raceday_calls,
+                        greatest(ceil($8::float * usable_calls)::int - other_calls, usable_calls / 4)))
                     FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
                         AND hour BETWEEN $5::timestamptz AND $5::timestamptz + interval '1 hour'
                 ) - (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
@@ -132,10 +135,11 @@ class Ledger:
             wish.provider_id,
             wish.fingerprint,
             now,
-            wish.privileged,
+            privileged,
             hour_of(now),
             wish.caller,
             self._settings.calls_in_flight,
+            1.0 if wish.reason.is_spare else 1 - UNFORESEEN_SHARE,
         )
         assert rows, "a sealed credential has its key's row"
         if len(rows) < self._settings.calls_in_flight or rows[0]["slot"] is None:
@@ -148,7 +152,7 @@ class Ledger:
             self._settings.reserve_share,
             self._settings.backfill_share,
             sync_class=wish.sync_class,
-            privileged=wish.privileged,
+            privileged=privileged,
             foreseen=max(0, key["foreseen"]),
         )
         frees_at = None

@@ -10,10 +10,9 @@ import orjson
 from fetcher.budget import BUDGET
 from fetcher.paging import Progress, Stage, begin
 from shared.contracts import SyncRequest
-from shared.domain.asking import Strength
-from shared.domain.run import Kind, Mode, State, SyncClass
+from shared.domain.run import Kind, Reason, State, SyncClass
 from shared.postgres import Connection, Database
-from shared.postgres.asks import Ask, ask
+from shared.postgres.asks import Ask, ask, strength_of
 from shared.postgres.pool import notify
 from shared.postgres.runs import Ending, finish_run
 
@@ -221,6 +220,7 @@ async def _lock_subject(connection: Connection, run_id: UUID) -> None:
 async def _turn_after(connection: Connection, mine: Any, until: datetime) -> datetime:
     """When the first call from then on stops counting that no other run of this key, as near or nearer, waits for.
 
+    What is planned does not stand in line behind what is spare.
     One run goes for each call that is free again: a crowd would find it taken and go back, again and again.
     """
     fingerprint = await connection.fetchval(
@@ -235,7 +235,7 @@ async def _turn_after(connection: Connection, mine: Any, until: datetime) -> dat
         WITH taken AS (
             SELECT r.not_before FROM sync_runs r JOIN credentials c USING (credential_id)
             WHERE r.state = 'queued' AND r.provider_id = $1 AND c.fingerprint = $2 AND r.sync_class = ANY($4)
-              AND r.not_before IS NOT NULL
+              AND r.not_before IS NOT NULL AND r.reason <> ALL($5)
         ), freed AS (
             SELECT counts_until FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until >= $3
         )
@@ -246,25 +246,23 @@ async def _turn_after(connection: Connection, mine: Any, until: datetime) -> dat
         fingerprint,
         until,
         [each.value for each in SyncClass if each.distance <= sync_class.distance],
+        [] if Reason(mine["reason"]).is_spare else [each.value for each in Reason if each.is_spare],
     )
     return found or until
 
 
 async def _join(connection: Connection, mine: Any, *, into: Any) -> None:
     """Let a queued run bring what ours was to bring, and stand in its place."""
-    joined = _strength(into).joined(_strength(mine))
+    joined = strength_of(into).joined(strength_of(mine))
     await connection.execute(
-        "UPDATE sync_runs SET mode = $2, sync_class = $3, removals = $4, event_ids = $5, deadline_seconds = $6"
-        " WHERE run_id = $1",
+        "UPDATE sync_runs SET mode = $2, sync_class = $3, removals = $4, event_ids = $5, deadline_seconds = $6,"
+        " reason = $7 WHERE run_id = $1",
         into["run_id"],
         joined.mode,
         joined.sync_class,
         joined.removals,
         list(dict.fromkeys((*into["event_ids"], *mine["event_ids"]))),
         max(into["deadline_seconds"], mine["deadline_seconds"]),
+        Reason(into["reason"]).joined(Reason(mine["reason"])),
     )
     await connection.execute("UPDATE sync_runs SET replaced_by = $2 WHERE run_id = $1", mine["run_id"], into["run_id"])
-
-
-def _strength(row: Any) -> Strength:
-    return Strength(Mode(row["mode"]), SyncClass(row["sync_class"]), row["removals"])

@@ -13,6 +13,7 @@ class Strength:
     mode: Mode
     sync_class: SyncClass
     removals: bool
+    is_spare: bool = False  # it takes what the planned leaves of a budget, and may wait for longer
 
     def joined(self, other: "Strength") -> "Strength":
         """A request that satisfies both: the stronger mode, the nearer class, removals if either wants them."""
@@ -20,6 +21,7 @@ class Strength:
             mode=max(self.mode, other.mode, key=lambda mode: mode.strength),
             sync_class=min(self.sync_class, other.sync_class, key=lambda each: each.distance),
             removals=self.removals or other.removals,
+            is_spare=self.is_spare and other.is_spare,
         )
 
 

@@ -50,6 +50,15 @@ class Reason(StrEnum):
     BACKFILL = "backfill"
     INJECTED = "injected"  # a hand-written message, or a replay
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether it takes only what is left of a key's hour beside the planned."""
+        return self in {Reason.FIRST, Reason.FOLLOW_UP, Reason.BACKFILL}
+
+    def joined(self, other: "Reason") -> "Reason":
+        """Why one request is asked for that satisfies both: for this, unless the other alone is planned."""
+        return other if self.is_spare and not other.is_spare else self
+
 
 class State(StrEnum):
     """Where a run stands.

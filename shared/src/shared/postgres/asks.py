@@ -130,8 +130,9 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     else:
         await connection.execute("SELECT 1 FROM credentials WHERE credential_id = $1 FOR UPDATE", wish.credential_id)
     rows = await connection.fetch(
-        "SELECT run_id, state, mode, sync_class, removals, event_ids, started_at, deadline_seconds FROM sync_runs"
-        " WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched') ORDER BY state = 'queued' DESC",
+        "SELECT run_id, state, mode, sync_class, reason, removals, event_ids, started_at, deadline_seconds"
+        " FROM sync_runs WHERE subject = $1 AND state IN ('queued', 'requested', 'running', 'fetched')"
+        " ORDER BY state = 'queued' DESC",
         wish.subject,
     )
     found: Wanted | None = None
@@ -145,8 +146,8 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
         mode = Mode.FULL if found.cursor is None and wish.kind is Kind.RACE else wish.mode
         wish = replace(wish, event_ids=found.event_ids, mode=mode)
     other = rows[0] if rows else None  # the queued one first: it is what a new ask can still join
-    strength = Strength(wish.mode, wish.sync_class, wish.removals)
-    standing = Strength(Mode(other["mode"]), SyncClass(other["sync_class"]), other["removals"]) if other else None
+    strength = Strength(wish.mode, wish.sync_class, wish.removals, wish.reason.is_spare)
+    standing = strength_of(other) if other else None
     state = State(other["state"]) if other else None
     has_begun = other is not None and other["started_at"] is not None
     verdict = judge(strength, standing, state, needs_fresh=wish.needs_fresh, has_begun=has_begun)
@@ -171,7 +172,7 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     events = tuple(dict.fromkeys((*other["event_ids"], *wish.event_ids)))
     wish = replace(wish, mode=joined.mode, sync_class=joined.sync_class, removals=joined.removals, event_ids=events)
     seconds = max(wish.deadline_seconds, other["deadline_seconds"])
-    wish = replace(wish, deadline_seconds=seconds)
+    wish = replace(wish, deadline_seconds=seconds, reason=wish.reason.joined(Reason(other["reason"])))
     await connection.execute("UPDATE sync_runs SET replaced_by = $2 WHERE run_id = $1", other["run_id"], wish.run_id)
     await finish_run(
         connection,
@@ -184,6 +185,11 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
     )
     behind = state is State.QUEUED and len(rows) > 1
     return await _insert(connection, wish, State.QUEUED if behind else State.REQUESTED, now)
+
+
+def strength_of(row: Any) -> Strength:
+    """What of a run's row decides whether it satisfies an ask."""
+    return Strength(Mode(row["mode"]), SyncClass(row["sync_class"]), row["removals"], Reason(row["reason"]).is_spare)
 
 
 async def _not_before(connection: Connection, wish: Ask, now: datetime) -> datetime | None:

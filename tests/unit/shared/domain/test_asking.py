@@ -1,4 +1,4 @@
-"""At most one outstanding request a race, and nobody's wish is lost by it. All sixteen strengths are tried."""
+"""At most one outstanding request a race, and nobody's wish is lost by it. All strengths are tried."""
 
 from itertools import product
 
@@ -7,7 +7,7 @@ import pytest
 from shared.domain.asking import Strength, Verdict, judge
 from shared.domain.run import Mode, State, SyncClass
 
-STRENGTHS = [Strength(*each) for each in product(Mode, SyncClass, (False, True))]
+STRENGTHS = [Strength(*each) for each in product(Mode, SyncClass, (False, True), (False, True))]
 PAIRS = list(product(STRENGTHS, STRENGTHS))
 WAITING = (State.QUEUED, State.REQUESTED)
 UNDER_WAY = (State.RUNNING, State.FETCHED)
@@ -19,6 +19,7 @@ def satisfies(one: Strength, other: Strength) -> bool:
         one.mode.strength >= other.mode.strength
         and one.sync_class.distance <= other.sync_class.distance
         and (one.removals or not other.removals)
+        and one.is_spare <= other.is_spare
     )
 
 

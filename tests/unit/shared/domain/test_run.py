@@ -3,7 +3,7 @@
 import pytest
 
 from shared.bus.topology import CLASSES
-from shared.domain.run import Mode, State, SyncClass
+from shared.domain.run import Mode, Reason, State, SyncClass
 
 
 def test_full_is_stronger_than_incremental() -> None:
@@ -18,6 +18,14 @@ def test_classes_are_ordered_by_how_near_the_start_is() -> None:
 
 def test_every_class_has_its_queues() -> None:
     assert tuple(SyncClass) == CLASSES
+
+
+@pytest.mark.parametrize("one", Reason)
+@pytest.mark.parametrize("other", Reason)
+def test_a_request_of_two_is_spare_only_if_both_are(one: Reason, other: Reason) -> None:
+    assert one.joined(other) in {one, other}
+    assert one.joined(other).is_spare == (one.is_spare and other.is_spare)
+    assert one.joined(one) is one
 
 
 @pytest.mark.parametrize("state", State)
