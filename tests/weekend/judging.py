@@ -145,30 +145,36 @@ def judge(played: Played) -> Verdict:
 
 def race_days(history: Sequence[tuple[datetime, Race]], first: datetime, last: datetime) -> Iterator[datetime]:
     """The moments, ``LOOK`` apart, at which an event of the race was in its window, as the provider had it then."""
-    for place, (since, race) in enumerate(history):
-        until = history[place + 1][0] if place + 1 < len(history) else last
-        starts = [at(event.starts_at or 0) for event in timed(race)]
-        begins = max(since, first, min(starts) - BEFORE)
-        moment = first + LOOK * -((first - begins) // LOOK)  # the same moments for every race
-        while moment < min(until, last, max(starts) + AFTER):
-            if any(start - BEFORE <= moment <= start + AFTER for start in starts):
-                yield moment
-            moment += LOOK
+    for moment, _, starts in _moments(history, first, last, LOOK, BEFORE):
+        if _in_window(moment, starts):
+            yield moment
 
 
 def near_days(
     history: Sequence[tuple[datetime, Race]], first: datetime, last: datetime
 ) -> Iterator[tuple[datetime, datetime]]:
     """The moments, ``LOOK_NEAR`` apart, at which a race is within a day of a start and not in a window; since when."""
+    for moment, since, starts in _moments(history, first, last, LOOK_NEAR, DAY):
+        near = [start - DAY for start in starts if BEFORE < start - moment <= DAY]
+        if near and not _in_window(moment, starts):
+            yield moment, max(since, min(near))
+
+
+def _moments(
+    history: Sequence[tuple[datetime, Race]], first: datetime, last: datetime, apart: timedelta, before: timedelta
+) -> Iterator[tuple[datetime, datetime, list[datetime]]]:
+    """Moments, the same for every race, from so long before its first start on; its starts then, and since when."""
     for place, (since, race) in enumerate(history):
-        until = min(last, history[place + 1][0] if place + 1 < len(history) else last)
+        until = history[place + 1][0] if place + 1 < len(history) else last
         starts = [at(event.starts_at or 0) for event in timed(race)]
-        moment = first
-        while moment < until:
-            near = [start - DAY for start in starts if BEFORE < start - moment <= DAY]
-            if near and moment >= since and not any(start - BEFORE <= moment <= start + AFTER for start in starts):
-                yield moment, max(since, min(near))
-            moment += LOOK_NEAR
+        moment = first + apart * -((first - max(since, first, min(starts) - before)) // apart)
+        while moment < min(until, last, max(starts) + AFTER):
+            yield moment, since, starts
+            moment += apart
+
+
+def _in_window(moment: datetime, starts: Sequence[datetime]) -> bool:
+    return any(start - BEFORE <= moment <= start + AFTER for start in starts)
 
 
 def _judge_ages(played: Played, verdict: Verdict) -> None:
@@ -253,7 +259,7 @@ def _worn(told: Sequence[Told], given: Given) -> bool:
 
 def _is_race_day(history: Sequence[tuple[datetime, Race]], moment: datetime) -> bool:
     race = [race for since, race in history if since <= moment][-1]
-    return any(at(e.starts_at or 0) - BEFORE <= moment <= at(e.starts_at or 0) + AFTER for e in timed(race))
+    return _in_window(moment, [at(event.starts_at or 0) for event in timed(race)])
 
 
 def former_calls(played: Played) -> Counter[datetime]:
