@@ -1,5 +1,6 @@
 """What a benchmark hands back: figures with their targets, and how three rounds become one."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -38,6 +39,7 @@ class Figure:
     unit: str
     target: Target | None = None
     detail: str = ""
+    machine: float | None = None  # seconds that the machine took for `additions` around it
 
     @property
     def reached(self) -> bool | None:
@@ -53,7 +55,16 @@ class Figure:
             "target": None if self.target is None else str(self.target),
             "reached": self.reached,
             "detail": self.detail,
+            "machine": None if self.machine is None else rounded(self.machine),
         }
+
+
+def additions() -> float:
+    """Seconds for ten million additions: how fast this machine is just now, since that may change within the hour."""
+    began, total = time.perf_counter(), 0
+    for each in range(10_000_000):
+        total += each
+    return time.perf_counter() - began
 
 
 def rounded(value: float) -> float:

@@ -60,11 +60,11 @@ def _markdown(figures: Sequence[dict[str, Any]]) -> str:
     lines = [
         f"{os.cpu_count()} cores, Python {platform.python_version()}.",
         "",
-        "| what | figure | target | reached |",
-        "| --- | ---: | ---: | --- |",
+        "| what | figure | target | reached | machine, s |",
+        "| --- | ---: | ---: | --- | ---: |",
         *(
             f"| {each['name']} | {number(each['figure'])} {each['unit']} | {each['target'] or ''}"
-            f" | {WORDS[each['reached']]} |"
+            f" | {WORDS[each['reached']]} | {number(each['machine']) if each.get('machine') else '–'} |"
             for each in figures
         ),
         "",
