@@ -77,7 +77,7 @@ k8s: $(STAMP) ## hold overlays, alerts and dashboards to what they promise (need
 bench: $(STAMP) ## the benchmarks, as ratios measured in one run
 	@$(BIN)/python -m tests.bench
 
-bench-quick: $(STAMP) ## the writer's ratios in some seconds, as CI prints them
+bench-quick: $(STAMP) ## the writer's ratios in half a minute, as CI prints them
 	@$(BIN)/python -m tests.bench --quick writer
 
 # A competitor stays in an environment of its own: nothing of it comes near the hub's.
