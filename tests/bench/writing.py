@@ -93,11 +93,12 @@ async def writer(place: Place) -> list[Figure]:
     """All new against bare COPY; nothing changed against all new."""
     people = await invite(place, PEOPLE_QUICK if place.is_quick else PEOPLE)
     rounds: list[Round] = []
-    for _ in range(place.rounds * 3):  # they are short, and the figure is close to what it is to be
+    count = 3 * place.rounds  # they are short, and the figure is close to what it is to be
+    for _ in range(count):
         async with place.database_url() as url:
             rounds.append(await measure(url, people))
         place.say(
-            f"writer, round {len(rounds)} of {place.rounds * 3}: {rounds[-1].against_bare:.2f} of bare COPY,"
+            f"writer, round {len(rounds)} of {count}: {rounds[-1].against_bare:.2f} of bare COPY,"
             f" nothing changed {rounds[-1].against_new:.1f} times as fast as all new"
         )
     shown = middle_round(rounds, lambda each: each.against_bare)

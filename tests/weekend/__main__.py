@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 import uuid
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -102,12 +101,11 @@ async def _side_by_side(
             await services.execute(server, f"drop database {database} with (force)")
 
     with tempfile.TemporaryDirectory(prefix="hub-weekend-") as folder:
-        longest, *shorter = (partial(one, name, Path(folder)) for name in names)
 
-        async def one_by_one() -> list[Figures | None]:
-            return [await each() for each in shorter]
+        async def one_by_one(names: tuple[str, ...]) -> list[Figures | None]:
+            return [await one(name, Path(folder)) for name in names]
 
-        first, others = await asyncio.gather(longest(), one_by_one())
+        first, others = await asyncio.gather(one(names[0], Path(folder)), one_by_one(names[1:]))
     return [each for each in (first, *others) if each is not None]
 
 

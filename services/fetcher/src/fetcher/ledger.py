@@ -15,7 +15,7 @@ from fetcher.budget import Go, Hold, Postpone, Situation, Slot, allowance, decid
 from fetcher.settings import FetcherSettings
 from fetcher.sharing import heed, read_use
 from shared.domain.budget import HOUR, usable_limit
-from shared.domain.forecast import UNFORESEEN_SHARE
+from shared.domain.forecast import RACEDAY_SHARE, UNFORESEEN_SHARE
 from shared.domain.run import Reason, SyncClass
 from shared.errors import Later
 from shared.postgres import Connection, Database
@@ -116,7 +116,8 @@ class Ledger:
                 -- the slower paces before all: what no plan reckons with has less of it.
                 CASE WHEN $4 THEN 0 ELSE coalesce((
                     SELECT max(least(raceday_calls,
-                        greatest(ceil($8::float * usable_calls)::int - other_calls, usable_calls / 4)))
+                        greatest(ceil($8::float * usable_calls)::int - other_calls,
+                            floor($9::float * usable_calls)::int)))
                     FROM key_hours WHERE provider_id = $1 AND fingerprint = $2
                         AND hour BETWEEN $5::timestamptz AND $5::timestamptz + interval '1 hour'
                 ) - (SELECT count(*) FROM calls WHERE provider_id = $1 AND fingerprint = $2 AND counts_until > $3
@@ -140,6 +141,7 @@ class Ledger:
             wish.caller,
             self._settings.calls_in_flight,
             1.0 if wish.reason.is_spare else 1 - UNFORESEEN_SHARE,
+            RACEDAY_SHARE,
         )
         assert rows, "a sealed credential has its key's row"
         if len(rows) < self._settings.calls_in_flight or rows[0]["slot"] is None:

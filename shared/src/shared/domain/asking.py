@@ -13,10 +13,13 @@ class Strength:
     mode: Mode
     sync_class: SyncClass
     removals: bool
-    is_spare: bool = False  # it takes what the planned leaves of a budget, and may wait for longer
+    is_spare: bool  # it takes what the planned leaves of a budget, and may wait for longer
 
     def joined(self, other: "Strength") -> "Strength":
-        """A request that satisfies both: the stronger mode, the nearer class, removals if either wants them."""
+        """A request that satisfies both: the stronger mode, the nearer class, removals if either wants them.
+
+        It is spare only if both are.
+        """
         return Strength(
             mode=max(self.mode, other.mode, key=lambda mode: mode.strength),
             sync_class=min(self.sync_class, other.sync_class, key=lambda each: each.distance),

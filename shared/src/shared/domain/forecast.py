@@ -18,7 +18,7 @@ from shared.domain.schedule import Span, openings, pace_at
 RACEDAY_SHARE = 0.25
 #: A stretched hour leaves so much of what is usable to what nobody foresees: follow-ups of bib changes, second tries.
 #: The reserve makes up for them where race day is concerned; the slower paces, who have none, would wait all morning.
-#: (By `make weekend`: while bibs are handed out, the follow-ups of 40 races take 100 to 150 calls of an hour's 900.)
+#: (By `make weekend`: while bibs are handed out, the follow-ups of 40 races want 100 to 200 calls of an hour's 900.)
 UNFORESEEN_SHARE = 0.15
 
 #: What the full passes on the eve and hours before the gun ask for beside people: the ranges of the edition's bibs.

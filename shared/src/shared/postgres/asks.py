@@ -170,9 +170,15 @@ async def ask(connection: Connection, wish: Ask, now: datetime) -> UUID | None:
         return await _insert(connection, wish, State.QUEUED, now)
     joined = standing.joined(strength)
     events = tuple(dict.fromkeys((*other["event_ids"], *wish.event_ids)))
-    wish = replace(wish, mode=joined.mode, sync_class=joined.sync_class, removals=joined.removals, event_ids=events)
-    seconds = max(wish.deadline_seconds, other["deadline_seconds"])
-    wish = replace(wish, deadline_seconds=seconds, reason=wish.reason.joined(Reason(other["reason"])))
+    wish = replace(
+        wish,
+        mode=joined.mode,
+        sync_class=joined.sync_class,
+        removals=joined.removals,
+        event_ids=events,
+        deadline_seconds=max(wish.deadline_seconds, other["deadline_seconds"]),
+        reason=wish.reason.joined(Reason(other["reason"])),
+    )
     await connection.execute("UPDATE sync_runs SET replaced_by = $2 WHERE run_id = $1", other["run_id"], wish.run_id)
     await finish_run(
         connection,
