@@ -205,7 +205,7 @@ async def test_a_race_that_a_watcher_holds_is_left_to_it_and_the_others_are_not(
         await written(database, each, {7001: str(next(moments))})
     async with other_database.transaction() as connection:
         first, *_ = await store.unwatched(connection, at(0))
-        assert await store.take(connection, [first.batch_id], 1) == [first.batch_id]
+        assert list(await store.take(connection, [first.batch_id], 1)) == [first.batch_id]
         await swept(house)
         rows = await database.fetch("SELECT timing_partner_id FROM bib_history")
         assert [row["timing_partner_id"] for row in rows] == [other.timing_partner_id]

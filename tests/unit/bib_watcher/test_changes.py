@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bib_watcher.changes import QUIET, BibDiff, BibEvent, BibKind, FollowUp, follow_up, interpret, kind_of
+from bib_watcher.changes import QUIET, BibDiff, BibKind, FollowUp, follow_up, interpret, kind_of
 from shared.domain.bibs import Wearer, conflicting, families
 from shared.domain.run import Reason
 
@@ -23,9 +23,8 @@ def kinds(
     *diffs: BibDiff,
     wearers: dict[str, list[Wearer]] | None = None,
     bundles: dict[str, set[str]] | None = None,
-    users: dict[str, str | None] | None = None,
 ) -> list[tuple[BibKind, str, str | None]]:
-    events = interpret(diffs, wearers or {}, bundles or {}, users or {})
+    events = interpret(diffs, wearers or {}, bundles or {})
     return [(each.kind, each.diff.registration_id, each.other_registration_id) for each in events]
 
 
@@ -77,9 +76,7 @@ def test_a_bundle_repeats_the_bib_of_its_owner_in_its_sub_events(event: str, oth
     if event == other_event:
         return
     worn = {"5": [Wearer("7001", event, "u1"), Wearer("7002", other_event, "u1")]}
-    assert kinds(a_diff(None, "5", event=event), wearers=worn, bundles=BUNDLE, users={"7001": "u1"}) == [
-        (BibKind.GIVEN, "7001", None)
-    ]
+    assert kinds(a_diff(None, "5", event=event), wearers=worn, bundles=BUNDLE) == [(BibKind.GIVEN, "7001", None)]
 
 
 def test_whoever_passed_the_bib_on_meanwhile_shares_it_with_nobody() -> None:
@@ -88,34 +85,26 @@ def test_whoever_passed_the_bib_on_meanwhile_shares_it_with_nobody() -> None:
 
 def test_in_a_bundle_somebody_else_with_the_bib_is_a_duplicate() -> None:
     worn = {"5": [Wearer("7001", "1", "u1"), Wearer("7002", "2", "u2")]}
-    assert (BibKind.DUPLICATE, "7001", "7002") in kinds(
-        a_diff(None, "5"), wearers=worn, bundles=BUNDLE, users={"7001": "u1"}
-    )
+    assert (BibKind.DUPLICATE, "7001", "7002") in kinds(a_diff(None, "5"), wearers=worn, bundles=BUNDLE)
 
 
 @pytest.mark.parametrize(("mine", "theirs"), [(None, "u2"), ("u1", None), (None, None)])
 def test_in_a_bundle_whoever_is_not_known_is_given_the_benefit_of_the_doubt(
     mine: str | None, theirs: str | None
 ) -> None:
-    worn = {"5": [Wearer("7001", "1"), Wearer("7002", "2", theirs)]}
-    assert kinds(a_diff(None, "5"), wearers=worn, bundles=BUNDLE, users={"7001": mine}) == [
-        (BibKind.GIVEN, "7001", None)
-    ]
+    worn = {"5": [Wearer("7001", "1", mine), Wearer("7002", "2", theirs)]}
+    assert kinds(a_diff(None, "5"), wearers=worn, bundles=BUNDLE) == [(BibKind.GIVEN, "7001", None)]
 
 
 @pytest.mark.parametrize("user", ["u1", None])
 def test_two_registrations_of_one_event_are_a_duplicate_though_it_belongs_to_a_bundle(user: str | None) -> None:
-    worn = {"5": [Wearer("7001", "1"), Wearer("7002", "2", user)]}
-    assert (BibKind.DUPLICATE, "7001", "7002") in kinds(
-        a_diff(None, "5", event="2"), wearers=worn, bundles=BUNDLE, users={"7001": user}
-    )
+    worn = {"5": [Wearer("7001", "2", user), Wearer("7002", "2", user)]}
+    assert (BibKind.DUPLICATE, "7001", "7002") in kinds(a_diff(None, "5", event="2"), wearers=worn, bundles=BUNDLE)
 
 
 def test_a_bundle_without_sub_events_of_this_race_excuses_nobody() -> None:
-    worn = {"5": [Wearer("7001", "1"), Wearer("7002", "9", "u1")]}
-    assert (BibKind.DUPLICATE, "7001", "7002") in kinds(
-        a_diff(None, "5"), wearers=worn, bundles=BUNDLE, users={"7001": "u1"}
-    )
+    worn = {"5": [Wearer("7001", "1", "u1"), Wearer("7002", "9", "u1")]}
+    assert (BibKind.DUPLICATE, "7001", "7002") in kinds(a_diff(None, "5"), wearers=worn, bundles=BUNDLE)
 
 
 @pytest.mark.parametrize(
@@ -136,20 +125,19 @@ def test_a_bib_that_its_event_does_not_give_out_is_told_too(
     bib: str, ranges: dict[str, list[tuple[int, int]]], is_told: bool
 ) -> None:
     worn = {bib: [Wearer("7001", "1", "u1")]}
-    told = [each.kind for each in interpret([a_diff(None, bib)], worn, {}, {}, ranges=ranges)]
+    told = [each.kind for each in interpret([a_diff(None, bib)], worn, {}, ranges=ranges)]
     assert told == [BibKind.GIVEN, *([BibKind.OUT_OF_RANGE] if is_told else [])]
 
 
 def test_a_bundles_bib_is_in_range_in_its_sub_events_and_a_strangers_is_not() -> None:
     worn = {"5": [Wearer("7001", "1", "u1"), Wearer("7002", "2", "u1"), Wearer("7003", "2", "u3")]}
     diffs = [a_diff(None, "5", registration=who.registration_id, event=who.event_id) for who in worn["5"]]
-    users = {each.registration_id: each.user_id for each in worn["5"]}
-    told = interpret(diffs, worn, BUNDLE, users, ranges={"1": [(1, 9)], "2": [(100, 199)]})
+    told = interpret(diffs, worn, BUNDLE, ranges={"1": [(1, 9)], "2": [(100, 199)]})
     assert [each.diff.registration_id for each in told if each.kind is BibKind.OUT_OF_RANGE] == ["7003"]
 
 
 def test_whoever_passed_a_bib_on_meanwhile_is_not_out_of_range() -> None:
-    told = interpret([a_diff(None, "5")], {"5": []}, {}, {}, ranges={"1": [(100, 199)]})
+    told = interpret([a_diff(None, "5")], {"5": []}, {}, ranges={"1": [(100, 199)]})
     assert [each.kind for each in told] == [BibKind.GIVEN]
 
 
@@ -162,7 +150,7 @@ def test_every_change_is_told_once_in_the_order_of_the_feed(
 ) -> None:
     numbers = count(1)
     diffs = [a_diff(before, after, registration=who, feed_id=next(numbers)) for who, before, after in rows]
-    told = interpret(diffs, {}, {}, {})
+    told = interpret(diffs, {}, {})
     assert [each.diff.feed_id for each in told] == [each.feed_id for each in diffs if each.before != each.after]
 
 
@@ -176,7 +164,7 @@ def test_a_swap_is_told_on_both_sides(order: list[str]) -> None:
     ]
     partners = {
         each.diff.registration_id: each.other_registration_id
-        for each in interpret(diffs, {}, {}, {})
+        for each in interpret(diffs, {}, {})
         if each.kind is BibKind.SWAPPED
     }
     assert all(partners[str(other)] == who for who, other in partners.items())
@@ -184,18 +172,14 @@ def test_a_swap_is_told_on_both_sides(order: list[str]) -> None:
     assert set(partners) == {who for who, took in takes.items() if took != who and takes[took] == who}
 
 
-def an_event(kind: BibKind) -> BibEvent:
-    return BibEvent(kind, a_diff(None, "5"))
-
-
 @pytest.mark.parametrize("kind", BibKind)
 @pytest.mark.parametrize("reason", sorted(QUIET))
 def test_a_follow_up_or_a_first_load_is_not_followed_up(reason: Reason, kind: BibKind) -> None:
-    assert follow_up(reason, [an_event(kind)]) is None
+    assert follow_up(reason, {kind}) is None
 
 
 def test_a_run_without_bib_events_is_not_followed_up() -> None:
-    assert follow_up(Reason.SCHEDULE, []) is None
+    assert follow_up(Reason.SCHEDULE, set()) is None
 
 
 @pytest.mark.parametrize("reason", [Reason.SCHEDULE, Reason.OPERATOR])
@@ -210,16 +194,16 @@ def test_a_run_without_bib_events_is_not_followed_up() -> None:
     ],
 )
 def test_a_bib_that_moved_between_people_asks_who_left_too(reason: Reason, kind: BibKind, removals: bool) -> None:
-    assert follow_up(reason, [an_event(kind)]) == FollowUp(removals=removals)
+    assert follow_up(reason, {kind}) == FollowUp(removals=removals)
 
 
 def test_a_blank_within_hours_of_the_start_is_an_event_of_its_own_kind_and_asks_who_left() -> None:
     blank = a_diff("5", None, event="1")
     assert kind_of(blank, {"1"}) is BibKind.BLANKED
     assert kind_of(blank, {"2"}) is BibKind.CLEARED  # another event of the race starts
-    (event,) = interpret([blank], {}, {}, {}, {"1"})
+    (event,) = interpret([blank], {}, {}, {"1"})
     assert (event.kind, event.diff.before) == (BibKind.BLANKED, "5")
-    assert follow_up(Reason.SCHEDULE, [event]) == FollowUp(removals=True)
+    assert follow_up(Reason.SCHEDULE, {event.kind}) == FollowUp(removals=True)
 
 
 def test_a_bib_of_somebody_who_left_is_cleared_and_not_blanked() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from shared.domain.bibs import BibRanges, Relations, Wearer, conflict, is_outside
 from shared.domain.run import Reason
@@ -25,8 +26,7 @@ class BibKind(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # none that the event gives out
 
 
-@dataclass(frozen=True, slots=True)
-class BibDiff:
+class BibDiff(NamedTuple):
     """One participant's bib, before and after, as the feed told it."""
 
     feed_id: int
@@ -37,8 +37,7 @@ class BibDiff:
     is_removal: bool = False  # its wearer left
 
 
-@dataclass(frozen=True, slots=True)
-class BibEvent:
+class BibEvent(NamedTuple):
     """One thing to tell about a bib."""
 
     kind: BibKind
@@ -50,17 +49,16 @@ def interpret(
     diffs: Sequence[BibDiff],
     wearers: Mapping[str, Sequence[Wearer]],
     bundles: Relations,
-    users: Mapping[str, str | None],
     starting: AbstractSet[str] = frozenset(),
     ranges: BibRanges = MappingProxyType({}),
 ) -> list[BibEvent]:
     """The events that a race's bib diffs mean, in the order of the feed.
 
-    ``wearers`` says who wears each of the new bibs now; ``bundles`` which events are sub-events of which; ``users``
-    whose the registrations are; ``starting`` which events start within hours, or have just started; ``ranges`` which
-    bibs they give out. Two diffs are a swap when each took the other's former bib. A new bib that somebody else wears
-    too is told twice: as what it is, and as a duplicate, unless the other is the same person's registration in a bundle
-    or its sub-event. So is one that its event does not give out.
+    ``wearers`` says who wears each of the new bibs now; ``bundles`` which events are sub-events of which; ``starting``
+    which events start within hours, or have just started; ``ranges`` which bibs they give out. Two diffs are a swap
+    when each took the other's former bib. A new bib that somebody else wears too is told twice: as what it is, and as a
+    duplicate, unless the other is the same person's registration in a bundle or its sub-event. So is one that its event
+    does not give out.
     """
     moved: dict[tuple[str | None, str | None], BibDiff] = {
         (each.before, each.after): each for each in diffs if each.before and each.after
@@ -75,13 +73,14 @@ def interpret(
         else:
             events.append(BibEvent(kind_of(diff, starting), diff))
         worn = wearers.get(diff.after, ()) if diff.after is not None else ()
-        if any(each.registration_id == diff.registration_id for each in worn):  # and did not pass it on meanwhile
-            mine = Wearer(diff.registration_id, diff.event_id, users.get(diff.registration_id))
-            twin = next((each for each in worn if conflict(mine, each, bundles)), None)
-            if twin is not None:
-                events.append(BibEvent(BibKind.DUPLICATE, diff, twin.registration_id))
-            if diff.after is not None and is_outside(mine, diff.after, worn, ranges, bundles):
-                events.append(BibEvent(BibKind.OUT_OF_RANGE, diff))
+        mine = next((each for each in worn if each.registration_id == diff.registration_id), None)
+        if mine is None or diff.after is None:  # or passed it on meanwhile
+            continue
+        twin = next((each for each in worn if conflict(mine, each, bundles)), None)
+        if twin is not None:
+            events.append(BibEvent(BibKind.DUPLICATE, diff, twin.registration_id))
+        if is_outside(mine, diff.after, worn, ranges, bundles):
+            events.append(BibEvent(BibKind.OUT_OF_RANGE, diff))
     return events
 
 
@@ -103,9 +102,9 @@ class FollowUp:
 QUIET = frozenset({Reason.FOLLOW_UP, Reason.FIRST, Reason.BACKFILL, Reason.INJECTED})
 
 
-def follow_up(reason: Reason, events: Sequence[BibEvent]) -> FollowUp | None:
-    """Whether what a run found asks for another look at the race."""
-    if reason in QUIET or not events:
+def follow_up(reason: Reason, kinds: AbstractSet[BibKind]) -> FollowUp | None:
+    """Whether what happened to bibs, as a run found it, asks for another look at the race."""
+    if reason in QUIET or not kinds:
         return None
     moved = {BibKind.SWAPPED, BibKind.DUPLICATE, BibKind.CLEARED, BibKind.BLANKED}
-    return FollowUp(removals=any(each.kind in moved for each in events))
+    return FollowUp(removals=not moved.isdisjoint(kinds))

@@ -4,10 +4,11 @@ A message of diffs is a wake-up: what is acted on is the feed itself, a race's b
 it was acted on. So a lost message, a lost broker or a second watcher changes nothing, and nothing is told twice.
 """
 
+from collections import Counter
 from datetime import timedelta
 
 from bib_watcher import store
-from bib_watcher.changes import BibDiff, BibEvent, follow_up, interpret
+from bib_watcher.changes import BibDiff, BibEvent, BibKind, follow_up, interpret
 from bib_watcher.readiness import MOST_BATCHES, ready
 from bib_watcher.settings import BibWatcherSettings
 from shared.contracts import BibChange, BibChanged, encode
@@ -42,10 +43,7 @@ async def _act_on_race(house: House, settings: BibWatcherSettings, batch_ids: li
         taken = await store.take(connection, batch_ids, settings.sweep_diffs)
         if not taken:
             return 0
-        groups: dict[store.Group, list[BibDiff]] = {}  # a run's batches together: a swap across two is one
-        for group, diff in await store.read_diffs(connection, taken):
-            groups.setdefault(group, []).append(diff)
-        for group, diffs in groups.items():
+        for group, diffs in (await store.read_diffs(connection, taken)).items():
             wish = await _act(connection, group, diffs, house=house, settings=settings)
             if wish is not None and await ask(connection, wish, house.clock.now()) is not None:
                 metrics.follow_ups.labels(wish.provider).inc()
@@ -60,9 +58,9 @@ async def _act(
     now = house.clock.now()
     window = timedelta(hours=settings.raceday_hours), timedelta(hours=settings.after_start_hours)
     bibs = await store.race_bibs(connection, group, diffs, now, window)
-    events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.users, bibs.starting, bibs.ranges)
+    events = interpret(diffs, bibs.wearers, bibs.bundles, bibs.starting, bibs.ranges)
     message_id = house.new_id()
-    fresh = await store.record(connection, group, events, bibs, now, message_id)
+    fresh = await store.record(connection, group, [_told(each) for each in events], now, message_id)
     if not fresh:
         return None
     provider = by_id(group.provider_id)
@@ -72,16 +70,18 @@ async def _act(
         provider=provider.name,
         timing_partner_id=group.timing_partner_id,
         race_id=group.race_id,
-        changes=[_told(each) for each in fresh],
+        changes=[each for each, _ in fresh],
     )
     message = encode(body, id=message_id, occurred_at=now, source=SOURCE, correlation_id=group.run_id)
     await tell(connection, message, now=now)
-    for each in fresh:
-        metrics.bib_events.labels(provider.name, each.kind).inc()
-        modified = bibs.modified.get(each.diff.registration_id)
-        if modified is not None and group.reason not in {Reason.FIRST, Reason.BACKFILL, Reason.INJECTED}:
-            metrics.bib_latency_seconds.labels(provider.name).observe(max(0.0, (now - modified).total_seconds()))
-    wanted = follow_up(group.reason, fresh) if settings.follow_up else None
+    kinds = Counter(BibKind(each["kind"]) for each, _ in fresh)
+    for kind, number in kinds.items():
+        metrics.bib_events.labels(provider.name, kind).inc(number)
+    if group.reason not in {Reason.FIRST, Reason.BACKFILL, Reason.INJECTED}:
+        for _, modified_at in fresh:
+            if modified_at is not None:
+                metrics.bib_latency_seconds.labels(provider.name).observe(max(0.0, (now - modified_at).total_seconds()))
+    wanted = follow_up(group.reason, kinds.keys()) if settings.follow_up else None
     if wanted is None or bibs.credential_id is None:
         return None
     return Ask(

@@ -1,16 +1,17 @@
 """What the bib-watcher reads and writes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from orjson import loads
+from orjson import dumps, loads
 
-from bib_watcher.changes import BibDiff, BibEvent
+from bib_watcher.changes import BibDiff
 from bib_watcher.readiness import Batch
+from shared.contracts import BibChange
 from shared.domain.bibs import Wearer, families
 from shared.domain.cadence import WANTED
 from shared.domain.run import FINAL, Reason
@@ -58,54 +59,57 @@ async def unwatched(connection: Connection, settled_at: datetime) -> list[Batch]
     ]
 
 
-async def take(connection: Connection, batch_ids: Sequence[int], limit: int) -> list[int]:
-    """Lock the first of a race's batches, about ``limit`` bib diffs; none when another watcher has them.
+async def take(connection: Connection, batch_ids: Sequence[int], limit: int) -> dict[int, Group]:
+    """Lock the first of a race's batches, about ``limit`` bib diffs: whose each is. None when another watcher has them.
 
     The first of them is the race's lock: everybody who sees it unwatched begins with it.
     """
     rows = await connection.fetch(
         """
-        SELECT b.batch_id, (SELECT count(*) FROM changes c WHERE c.batch_id = b.batch_id AND c.touches_bib) AS bibs
+        SELECT b.*, (SELECT count(*) FROM changes c WHERE c.batch_id = b.batch_id AND c.touches_bib) AS bibs
         FROM change_batches b WHERE b.batch_id = ANY($1) AND b.watched_at IS NULL
         ORDER BY b.feed_first FOR NO KEY UPDATE OF b SKIP LOCKED
         """,
         batch_ids,
     )
-    locked: dict[int, int] = {row["batch_id"]: row["bibs"] for row in rows}
-    taken: list[int] = []
+    locked = {row["batch_id"]: row for row in rows}
+    taken: dict[int, Group] = {}
     for each in batch_ids:
         if each not in locked or limit <= 0:
             break
-        taken.append(each)
-        limit -= locked[each]
+        taken[each] = _group(locked[each])
+        limit -= locked[each]["bibs"]
     return taken
 
 
-async def mark_watched(connection: Connection, batch_ids: Sequence[int], now: datetime) -> None:
+async def mark_watched(connection: Connection, batch_ids: Collection[int], now: datetime) -> None:
     """These were acted on."""
-    await connection.execute("UPDATE change_batches SET watched_at = $2 WHERE batch_id = ANY($1)", batch_ids, now)
+    await connection.execute("UPDATE change_batches SET watched_at = $2 WHERE batch_id = ANY($1)", [*batch_ids], now)
 
 
-async def read_diffs(connection: Connection, batch_ids: Sequence[int]) -> list[tuple[Group, BibDiff]]:
-    """The diffs of some batches that touch a bib, in the order of the feed."""
+async def read_diffs(connection: Connection, batches: Mapping[int, Group]) -> dict[Group, list[BibDiff]]:
+    """The diffs of some batches that touch a bib, in the order of the feed; a run's together, as a swap may be."""
     rows = await connection.fetch(
         """
-        SELECT b.feed_first + c.ordinal AS feed_id, c.*, b.race_id, b.run_id, b.reason
+        SELECT b.batch_id, b.feed_first + c.ordinal, c.registration_id, c.event_id,
+            c.fields->'bib'->>0, c.fields->'bib'->>1, c.kind = 'removed'
         FROM change_batches b JOIN changes c USING (batch_id)
-        WHERE b.batch_id = ANY($1) AND c.touches_bib ORDER BY 1
+        WHERE b.batch_id = ANY($1) AND c.touches_bib ORDER BY 2
         """,
-        batch_ids,
+        [*batches],
     )
-    return [(_group(row), _diff(row)) for row in rows]
+    found: dict[int, list[BibDiff]] = {each: [] for each in batches}
+    for batch_id, *fields in rows:
+        found[batch_id].append(BibDiff(*fields))
+    groups: dict[Group, list[BibDiff]] = {}
+    for batch_id, diffs in found.items():
+        if diffs:
+            groups.setdefault(batches[batch_id], []).extend(diffs)
+    return groups
 
 
 def _group(row: Any) -> Group:
     return Group(row["provider_id"], row["timing_partner_id"], row["race_id"], row["run_id"], Reason(row["reason"]))
-
-
-def _diff(row: Any) -> BibDiff:
-    before, after = loads(row["fields"])["bib"]
-    return BibDiff(row["feed_id"], row["registration_id"], row["event_id"], before, after, row["kind"] == "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,6 @@ class RaceBibs:
     """What is known of a race's bibs now."""
 
     wearers: dict[str, list[Wearer]]
-    users: dict[str, str | None]
-    modified: dict[str, datetime | None]
     bundles: dict[str, set[str]]
     starting: set[str]
     ranges: dict[str, list[tuple[int, int]]]
@@ -124,7 +126,7 @@ class RaceBibs:
 async def race_bibs(
     connection: Connection, group: Group, diffs: Sequence[BibDiff], now: datetime, window: tuple[timedelta, timedelta]
 ) -> RaceBibs:
-    """Who wears the new bibs, whose the registrations are, which events are bundles, and which start within hours.
+    """Who wears the new bibs, which events are bundles, and which start within hours.
 
     Only wearers of events still to come, or just over, count: a race is reused each year, and so are its bibs.
     """
@@ -159,19 +161,6 @@ async def race_bibs(
         bibs,
         [row["event_id"] for row in events if row["is_wanted"]],
     )
-    people = await connection.fetch(
-        """
-        SELECT p.* FROM unnest($3::text[]) AS wanted (registration_id), LATERAL (
-            -- When somebody left is not in the row: what is, is older, and would be taken for our latency.
-            SELECT registration_id, user_id, CASE WHEN removed_at IS NULL THEN provider_modified_at END AS modified_at
-            FROM participants
-            WHERE provider_id = $1 AND timing_partner_id = $2 AND registration_id = wanted.registration_id OFFSET 0
-        ) AS p
-        """,
-        group.provider_id,
-        group.timing_partner_id,
-        [each.registration_id for each in diffs],
-    )
     credential = await connection.fetchval(
         "SELECT credential_id FROM race_sync WHERE provider_id = $1 AND timing_partner_id = $2 AND race_id = $3", *where
     )
@@ -180,8 +169,6 @@ async def race_bibs(
         wearers[row["bib"]].append(Wearer(row["registration_id"], row["event_id"], row["user_id"]))
     return RaceBibs(
         wearers=dict(wearers),
-        users={row["registration_id"]: row["user_id"] for row in people},
-        modified={row["registration_id"]: row["modified_at"] for row in people},
         bundles=families((row["event_id"], row["sub_event_ids"]) for row in events),
         starting={row["event_id"] for row in events if row["is_starting"]},
         ranges={row["event_id"]: loads(row["bib_ranges"]) for row in events if row["bib_ranges"] is not None},
@@ -190,18 +177,22 @@ async def race_bibs(
 
 
 async def record(
-    connection: Connection, group: Group, events: Sequence[BibEvent], bibs: RaceBibs, now: datetime, message_id: UUID
-) -> list[BibEvent]:
-    """Append to the bib history; the events that were not there already."""
+    connection: Connection, group: Group, changes: Sequence[BibChange], now: datetime, message_id: UUID
+) -> list[tuple[BibChange, datetime | None]]:
+    """Append to the bib history; what was not there already, each with the provider's time of the change, if known."""
     rows = await connection.fetch(
         """
         INSERT INTO bib_history (provider_id, timing_partner_id, race_id, event_id, registration_id, kind, before,
-            after, other_registration_id, feed_id, run_id, reason, provider_modified_at, detected_at, message_id)
-        SELECT $1, $2, $3, e.event_id, e.registration_id, e.kind, e.before, e.after, e.other, e.feed_id, $4, $5,
-            e.modified_at, $6, $15
-        FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[],
-            $14::timestamptz[]) AS e (event_id, registration_id, kind, before, after, other, feed_id, modified_at)
-        ON CONFLICT DO NOTHING RETURNING feed_id, kind
+            after, other_registration_id, feed_id, run_id, reason, detected_at, message_id, provider_modified_at)
+        SELECT $1, $2, $3, event_id, registration_id, kind, before, after, other_registration_id, feed_id, $4, $5, $6,
+            $7, (
+                -- When somebody left is not in their row: what is, is older, and would be taken for our latency.
+                SELECT CASE WHEN removed_at IS NULL THEN provider_modified_at END FROM participants p
+                WHERE provider_id = $1 AND timing_partner_id = $2 AND p.registration_id = change.registration_id
+            )
+        FROM jsonb_to_recordset($8) AS change (kind text, registration_id text, event_id text, before text, after text,
+            other_registration_id text, feed_id bigint)
+        ON CONFLICT DO NOTHING RETURNING feed_id, kind, provider_modified_at
         """,
         group.provider_id,
         group.timing_partner_id,
@@ -209,15 +200,8 @@ async def record(
         group.run_id,
         group.reason,
         now,
-        [each.diff.event_id for each in events],
-        [each.diff.registration_id for each in events],
-        [str(each.kind) for each in events],
-        [each.diff.before for each in events],
-        [each.diff.after for each in events],
-        [each.other_registration_id for each in events],
-        [each.diff.feed_id for each in events],
-        [bibs.modified.get(each.diff.registration_id) for each in events],
         message_id,
+        dumps(changes).decode(),
     )
-    fresh = {(row["feed_id"], row["kind"]) for row in rows}
-    return [each for each in events if (each.diff.feed_id, str(each.kind)) in fresh]
+    fresh = {(feed_id, kind): modified_at for feed_id, kind, modified_at in rows}
+    return [(each, fresh[key]) for each in changes if (key := (each["feed_id"], each["kind"])) in fresh]

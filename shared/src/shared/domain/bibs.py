@@ -3,15 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Relations = Mapping[str, AbstractSet[str]]  # which events repeat each other's people
 BibRange = tuple[int, int]  # first and last
 BibRanges = Mapping[str, Sequence[BibRange]]  # by event; an event without ranges gives out any bib
 
 
-@dataclass(frozen=True, slots=True)
-class Wearer:
+class Wearer(NamedTuple):
     """Somebody who wears a bib now."""
 
     registration_id: str
