@@ -11,6 +11,6 @@ class WriterSettings(BaseSettings):
 
     model_config = SOURCES
 
-    write_concurrency: int = Field(default=2, ge=1)  # one batch is mapped while another is in the database
+    write_concurrency: int = Field(default=4, ge=1)  # batches of one race take turns; so others go on meanwhile
     removal_share: float = Field(default=0.05, ge=0, le=1)  # a pass that would remove more than this share ...
     removal_people: int = Field(default=25, ge=0)  # ... and more people than this is held back
