@@ -43,12 +43,15 @@ def lines(frame: Frame, series: Sequence[Series]) -> str:
     x, y, parts = _axes(frame, series)
     for number, each in enumerate(series):
         path, pen = [], "M"
-        for at, value in each.values:
+        drawn = [value for _, value in each.values]
+        for (at, value), *beside in zip(each.values, [None, *drawn], [*drawn[1:], None], strict=False):
             if value is None:
                 pen = "M"
                 continue
             path.append(f"{pen}{x(at):.1f},{y(value):.1f}")
             pen = "L"
+            if beside == [None, None]:  # a line of one point would not be seen
+                parts.append(f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="2" fill="{COLOURS[number]}"/>')
         parts.append(f'<path d="{"".join(path)}" fill="none" stroke="{COLOURS[number]}" stroke-width="1.4"/>')
     return _document(frame, series, parts)
 
@@ -100,7 +103,7 @@ def _axes(frame: Frame, series: Sequence[Series]) -> tuple[Scale, Scale, list[st
         limit, name = frame.limit
         parts.append(
             f'<path d="M{LEFT},{y(limit):.1f}H{WIDTH - RIGHT}" stroke="#57606a" stroke-dasharray="5 4"/>'
-            f'<text x="{WIDTH - RIGHT}" y="{y(limit) - 4:.1f}" text-anchor="end">{escape(name)}</text>'
+            f'<text x="{WIDTH - RIGHT}" y="14" text-anchor="end">- - -  {escape(name)}</text>'
         )
     return x, y, parts
 
