@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 WIDTH, HEIGHT = 860, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 34, 34
@@ -42,16 +43,13 @@ def lines(frame: Frame, series: Sequence[Series]) -> str:
     """A plot of lines."""
     x, y, parts = _axes(frame, series)
     for number, each in enumerate(series):
-        path, pen = [], "M"
-        drawn = [value for _, value in each.values]
-        for (at, value), *beside in zip(each.values, [None, *drawn], [*drawn[1:], None], strict=False):
-            if value is None:
-                pen = "M"
-                continue
-            path.append(f"{pen}{x(at):.1f},{y(value):.1f}")
-            pen = "L"
-            if beside == [None, None]:  # a line of one point would not be seen
-                parts.append(f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="2" fill="{COLOURS[number]}"/>')
+        path = []
+        for _, run in groupby(each.values, lambda point: point[1] is None):
+            places = [(f"{x(at):.1f}", f"{y(value):.1f}") for at, value in run if value is not None]
+            if places:
+                path.append("M" + "L".join(map(",".join, places)))
+            if len(places) == 1:  # a line of one point would not be seen
+                parts.append(f'<circle cx="{places[0][0]}" cy="{places[0][1]}" r="2" fill="{COLOURS[number]}"/>')
         parts.append(f'<path d="{"".join(path)}" fill="none" stroke="{COLOURS[number]}" stroke-width="1.4"/>')
     return _document(frame, series, parts)
 

@@ -64,7 +64,7 @@ def _markdown(figures: Sequence[dict[str, Any]]) -> str:
         "| --- | ---: | ---: | --- | ---: |",
         *(
             f"| {each['name']} | {number(each['figure'])} {each['unit']} | {each['target'] or ''}"
-            f" | {WORDS[each['reached']]} | {number(each['machine']) if each.get('machine') else '–'} |"
+            f" | {WORDS[each['reached']]} | {number(each['machine']) if each['machine'] else '–'} |"
             for each in figures
         ),
         "",

@@ -72,9 +72,11 @@ def interpret(
             events.append(BibEvent(BibKind.SWAPPED, diff, other.registration_id))
         else:
             events.append(BibEvent(kind_of(diff, starting), diff))
-        worn = wearers.get(diff.after, ()) if diff.after is not None else ()
+        if diff.after is None:
+            continue
+        worn = wearers.get(diff.after, ())
         mine = next((each for each in worn if each.registration_id == diff.registration_id), None)
-        if mine is None or diff.after is None:  # or passed it on meanwhile
+        if mine is None:  # passed it on meanwhile
             continue
         twin = next((each for each in worn if conflict(mine, each, bundles)), None)
         if twin is not None:

@@ -60,7 +60,7 @@ async def unwatched(connection: Connection, settled_at: datetime) -> list[Batch]
 
 
 async def take(connection: Connection, batch_ids: Sequence[int], limit: int) -> dict[int, Group]:
-    """Lock the first of a race's batches, about ``limit`` bib diffs: whose each is. None when another watcher has them.
+    """Lock the first of a race's batches, about ``limit`` bib diffs, and say whose each is; none that another has.
 
     The first of them is the race's lock: everybody who sees it unwatched begins with it.
     """
